@@ -1,0 +1,1 @@
+//! Control groups: paths, limits, statistics, and the end of a group.

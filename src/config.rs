@@ -1,0 +1,1 @@
+//! The configuration file: one TOML document, every key with its default.

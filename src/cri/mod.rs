@@ -1,0 +1,1 @@
+//! The CRI boundary: the only code that names tonic and prost.

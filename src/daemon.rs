@@ -1,0 +1,1 @@
+//! The composition root: constructs, wires, recovers, starts and stops the parts.

@@ -1,0 +1,1 @@
+//! Unpacking of layer archives below a directory descriptor.

@@ -1,0 +1,19 @@
+//! Carpel's daemon as a library: `main.rs` and the tests are its users.
+//!
+//! The layers and who may name whom are in `docs/architecture.md`; `tests/architecture.rs` holds them.
+
+pub mod cgroup;
+pub mod cli;
+pub mod config;
+pub mod content;
+pub mod cri;
+pub mod daemon;
+pub mod image;
+pub mod layer;
+pub mod network;
+pub mod oci;
+pub mod persist;
+pub mod pod;
+pub mod registry;
+pub mod shim_client;
+pub mod snapshot;

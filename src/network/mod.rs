@@ -1,0 +1,1 @@
+//! Network namespaces and the built-in bridge network.

@@ -1,0 +1,1 @@
+//! Sandboxes and their containers: state machines, procedures, records, recovery.

@@ -1,0 +1,1 @@
+//! Snapshots: chains of unpacked layers as overlay directories.
