@@ -27,6 +27,10 @@ pub enum Packet {
 
 /// What a packet held.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for one call; a box would cost an allocation a message"
+)]
 pub enum Unpacked {
     /// A whole message.
     Message(Envelope),
