@@ -2,6 +2,8 @@
 //!
 //! The messages are generated from `proto/shim/shim.proto`; `docs/shim-protocol.md` tells how they are used.
 
+pub mod framing;
+
 /// The messages.
 #[allow(
     missing_docs,
