@@ -1,1 +1,2 @@
 //! Placeholder of the first commit.
+pub mod netns;
