@@ -122,10 +122,9 @@ pub(in crate::network) struct Attributes<'a> {
 
 impl<'a> Attributes<'a> {
     /// The value of the first attribute of this type.
-    pub(in crate::network) fn find(&self, kind: u16) -> Option<&'a [u8]> {
-        self.clone()
-            .find(|(found, _)| *found == kind)
-            .map(|(_, value)| value)
+    pub(in crate::network) fn value_of(&self, kind: u16) -> Option<&'a [u8]> {
+        let mut attributes = self.clone();
+        attributes.find_map(|(found, value)| (found == kind).then_some(value))
     }
 }
 
@@ -159,9 +158,7 @@ pub(super) fn parts(mut packet: &[u8]) -> impl Iterator<Item = Part<'_>> {
         let kind = u16::from_ne_bytes(*packet.get(4..)?.first_chunk()?);
         let sequence = u32::from_ne_bytes(*packet.get(8..)?.first_chunk()?);
         let payload = packet.get(HEADER_LENGTH..length)?;
-        packet = packet
-            .get(length.next_multiple_of(4)..)
-            .unwrap_or_default();
+        packet = packet.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(Part {
             kind,
             sequence,
@@ -213,7 +210,7 @@ mod tests {
             found,
             [(3, &b"eth0\0"[..]), (4, &1500u32.to_ne_bytes()[..])]
         );
-        assert_eq!(attributes(part.payload).find(5), None);
+        assert_eq!(attributes(part.payload).value_of(5), None);
     }
 
     proptest! {

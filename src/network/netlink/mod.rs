@@ -7,4 +7,4 @@ mod message;
 mod socket;
 
 pub(super) use message::{Attributes, Message, attributes};
-pub(super) use socket::{Answers, Family, Received, Socket};
+pub(super) use socket::{Answers, Family, Socket};

@@ -18,8 +18,10 @@ use super::message::{Message, Part, parts};
 const KIND_ERROR: u16 = 2;
 /// `NLMSG_DONE`: the end of a dump.
 const KIND_DONE: u16 = 3;
-/// The kernel builds dump packets of up to 32 KiB (`NLMSG_GOODSIZE` and `max_recvmsg_len`).
-const RECEIVE_BUFFER_LENGTH: usize = 64 * 1024;
+/// The kernel builds dump packets of up to 32 KiB (`netlink_recvmsg`), as the buffer offered allows.
+const DUMP_BUFFER_LENGTH: usize = 32 * 1024;
+/// A refusal repeats the request that it refuses; ours are a few hundred bytes.
+const ACKNOWLEDGEMENT_BUFFER_LENGTH: usize = 4 * 1024;
 /// No answer takes this long: the kernel answers inside `send`, or it is not answering at all.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -33,10 +35,11 @@ pub(in crate::network) enum Family {
 }
 
 impl Family {
-    fn protocol(self) -> Protocol {
+    fn protocol(self) -> Option<Protocol> {
         match self {
-            Self::Route => netlink::ROUTE,
-            Self::Netfilter => netlink::NETFILTER,
+            // NETLINK_ROUTE is 0, the default.
+            Self::Route => None,
+            Self::Netfilter => Some(netlink::NETFILTER),
         }
     }
 }
@@ -55,7 +58,6 @@ pub(in crate::network) struct Received {
 pub(in crate::network) struct Socket {
     descriptor: OwnedFd,
     sequence: u32,
-    buffer: Vec<u8>,
 }
 
 impl Socket {
@@ -65,13 +67,12 @@ impl Socket {
             AddressFamily::NETLINK,
             SocketType::RAW,
             SocketFlags::CLOEXEC,
-            Some(family.protocol()),
+            family.protocol(),
         )?;
         sockopt::set_socket_timeout(&descriptor, sockopt::Timeout::Recv, Some(ANSWER_DEADLINE))?;
         Ok(Self {
             descriptor,
             sequence: 0,
-            buffer: Vec::new(),
         })
     }
 
@@ -84,8 +85,9 @@ impl Socket {
         let first = self.transmit(messages).map_err(|errno| (0, errno))?;
         let mut waiting = messages.len();
         let mut refusal: Option<(usize, Errno)> = None;
+        let mut buffer = vec![0; ACKNOWLEDGEMENT_BUFFER_LENGTH];
         while waiting > 0 {
-            let packet = self.receive().map_err(|errno| (0, errno))?;
+            let packet = self.receive(&mut buffer).map_err(|errno| (0, errno))?;
             for part in parts(packet).filter(|part| part.kind == KIND_ERROR) {
                 let Some(position) = position(part.sequence, first, messages.len()) else {
                     continue;
@@ -114,8 +116,9 @@ impl Socket {
     ) -> Result<(), Errno> {
         self.transmit(messages)?;
         let mut waiting = acknowledgements;
+        let mut buffer = vec![0; ACKNOWLEDGEMENT_BUFFER_LENGTH];
         while waiting > 0 {
-            let packet = self.receive()?;
+            let packet = self.receive(&mut buffer)?;
             for part in parts(packet).filter(|part| part.kind == KIND_ERROR) {
                 if let Some(errno) = refused(&part) {
                     return Err(errno);
@@ -134,8 +137,9 @@ impl Socket {
     ) -> Result<Vec<Received>, Errno> {
         let first = self.transmit(&mut [message])?;
         let mut answers = Vec::new();
+        let mut buffer = vec![0; DUMP_BUFFER_LENGTH];
         loop {
-            let packet = self.receive()?;
+            let packet = self.receive(&mut buffer)?;
             for part in parts(packet).filter(|part| part.sequence == first) {
                 match part.kind {
                     KIND_DONE => return Ok(answers),
@@ -164,16 +168,10 @@ impl Socket {
         Ok(first)
     }
 
-    fn receive(&mut self) -> Result<&[u8], Errno> {
-        self.buffer.resize(RECEIVE_BUFFER_LENGTH, 0);
-        let (_, length) = rustix::io::retry_on_intr(|| {
-            recv(
-                &self.descriptor,
-                &mut self.buffer[..],
-                RecvFlags::TRUNC,
-            )
-        })?;
-        self.buffer.get(..length).ok_or(Errno::MSGSIZE)
+    fn receive<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+        let (_, length) =
+            rustix::io::retry_on_intr(|| recv(&self.descriptor, &mut *buffer, RecvFlags::TRUNC))?;
+        buffer.get(..length).ok_or(Errno::MSGSIZE)
     }
 }
 
