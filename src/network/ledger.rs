@@ -302,17 +302,6 @@ impl Ledger {
         self.lock().entries.keys().cloned().collect()
     }
 
-    /// The interfaces of complete attachments on the node.
-    pub(super) fn attached_interfaces(&self) -> Vec<String> {
-        self.lock()
-            .entries
-            .values()
-            .filter(|entry| entry.phase == Phase::Attached)
-            .filter_map(|entry| entry.add.as_ref())
-            .map(|(_, host_interface)| host_interface.clone())
-            .collect()
-    }
-
     fn holds_attachment(&self, sandbox: &str) -> bool {
         self.lock()
             .entries

@@ -43,4 +43,6 @@ pub use status::NetworkStatus;
 pub use subnet::{Ipv4Subnet, SubnetError};
 
 #[cfg(test)]
+mod filter_tests;
+#[cfg(test)]
 mod tests;

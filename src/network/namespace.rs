@@ -161,7 +161,7 @@ pub(super) fn open(path: &Path) -> Result<NetworkNamespace, NetworkError> {
         Err(source) => return Err(failed("open", path, source)),
     };
     let kind = fstatfs(&file).map_err(|errno| failed("stat", path, errno.into()))?;
-    if i64::from(kind.f_type) != NSFS_MAGIC {
+    if kind.f_type != NSFS_MAGIC {
         return Err(missing());
     }
     Ok(NetworkNamespace {

@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 
 use rustix::mount::{MountPropagationFlags, mount_change};
 
-use super::namespace;
 use super::netlink::{Answers, Family, Message, Socket};
 use super::route::{InterfaceAddress, RouteSocket};
 use super::*;
 
 /// A node of one test: the thread's own network, mounts and directories.
-struct Node {
+pub(super) struct Node {
     directory: tempfile::TempDir,
 }
 
@@ -30,7 +29,7 @@ impl Node {
         }
     }
 
-    async fn start(&self, live: &[&str]) -> Network {
+    pub(super) async fn start(&self, live: &[&str]) -> Network {
         let live: BTreeSet<String> = live.iter().map(ToString::to_string).collect();
         Network::start(self.config(), &live).await.unwrap()
     }
@@ -61,7 +60,7 @@ fn nf_objects(kind: u16) -> usize {
 }
 
 /// Runs a test on a thread of its own that has left the host's network and mounts.
-fn on_a_node<T: Future<Output = ()>>(test: impl FnOnce(Node) -> T + Send + 'static) {
+pub(super) fn on_a_node<T: Future<Output = ()>>(test: impl FnOnce(Node) -> T + Send + 'static) {
     let ended = std::thread::spawn(move || {
         if carpel_linux::netns::unshare_mounts().is_err() {
             println!("SKIP new namespaces need CAP_SYS_ADMIN");
@@ -80,7 +79,9 @@ fn on_a_node<T: Future<Output = ()>>(test: impl FnOnce(Node) -> T + Send + 'stat
             .unwrap()
             .block_on(test(node));
         // The mount that `prepare_directory` made goes with the namespace; the directory has to go now.
-        drop(rustix::mount::unmount(netns, rustix::mount::UnmountFlags::DETACH));
+        if netns.exists() {
+            rustix::mount::unmount(&netns, rustix::mount::UnmountFlags::DETACH).unwrap();
+        }
     })
     .join();
     if let Err(panic) = ended {
@@ -88,7 +89,7 @@ fn on_a_node<T: Future<Output = ()>>(test: impl FnOnce(Node) -> T + Send + 'stat
     }
 }
 
-async fn pod(network: &Network, sandbox: &str) -> (NetworkNamespace, Attachment) {
+pub(super) async fn pod(network: &Network, sandbox: &str) -> (NetworkNamespace, Attachment) {
     let namespace = network.create_namespace(sandbox).await.unwrap();
     let attachment = network.attach(sandbox, &namespace).await.unwrap();
     (namespace, attachment)
@@ -421,5 +422,96 @@ fn root_sysctls_are_set_inside_and_refusals_name_them() {
         let error = refused(sysctls(&[("net.ipv4.no_such_thing", "1")])).await;
         assert_eq!(error.to_string(), "set sysctl net.ipv4.no_such_thing to \"1\"");
         assert_eq!(error.kind(), NetworkErrorKind::System { errno: Some(2) });
+    });
+}
+
+#[test]
+fn root_fifty_pods_by_ten_workers_get_fifty_addresses() {
+    on_a_node(|node| async move {
+        // Threads of this runtime are born on the node's thread, so they are in its namespaces.
+        let workers = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let network = node.start(&[]).await;
+        drop(network.create_namespace("first").await.unwrap());
+        network.remove_namespace("first").await.unwrap();
+        let before = node.counts();
+        let started = Instant::now();
+        let up: Vec<_> = (0..10)
+            .map(|worker| {
+                let network = network.clone();
+                workers.spawn(async move {
+                    let mut pods = Vec::new();
+                    for number in 0..5 {
+                        let sandbox = format!("{worker}-{number}");
+                        let namespace = network.create_namespace(&sandbox).await.unwrap();
+                        let attaching = Instant::now();
+                        let attachment = network.attach(&sandbox, &namespace).await.unwrap();
+                        pods.push((sandbox, attachment, attaching.elapsed()));
+                    }
+                    pods
+                })
+            })
+            .collect();
+        let mut pods = Vec::new();
+        for worker in up {
+            pods.extend(worker.await.unwrap());
+        }
+        let all_up = started.elapsed();
+        let addresses: BTreeSet<IpAddr> = pods.iter().map(|(_, at, _)| at.address).collect();
+        assert_eq!(addresses.len(), 50);
+        let started = Instant::now();
+        let down: Vec<_> = pods
+            .iter()
+            .map(|(sandbox, _, _)| {
+                let (network, sandbox) = (network.clone(), sandbox.clone());
+                workers.spawn(async move { remove(&network, &sandbox).await })
+            })
+            .collect();
+        for sandbox in down {
+            sandbox.await.unwrap();
+        }
+        let mut attaching: Vec<Duration> = pods.iter().map(|(_, _, took)| *took).collect();
+        attaching.sort();
+        println!(
+            "50 up {all_up:?}, attach median {:?} worst {:?}, 50 down {:?}",
+            attaching[25],
+            attaching[49],
+            started.elapsed()
+        );
+        assert_eq!(node.counts(), before);
+        workers.shutdown_background();
+    });
+}
+
+#[test]
+#[ignore = "a measurement: run it alone, in release"]
+fn root_measure_one_pod_after_the_other() {
+    on_a_node(|node| async move {
+        let network = node.start(&[]).await;
+        let mut steps = [const { Vec::new() }; 4];
+        for number in 0..200 {
+            let sandbox = format!("pod-{number}");
+            let started = Instant::now();
+            let namespace = network.create_namespace(&sandbox).await.unwrap();
+            steps[0].push(started.elapsed());
+            let started = Instant::now();
+            drop(network.attach(&sandbox, &namespace).await.unwrap());
+            steps[1].push(started.elapsed());
+            let started = Instant::now();
+            network.detach(&sandbox).await.unwrap();
+            steps[2].push(started.elapsed());
+            let started = Instant::now();
+            network.wait_released(&sandbox).await;
+            steps[3].push(started.elapsed());
+            drop(namespace);
+            network.remove_namespace(&sandbox).await.unwrap();
+        }
+        for (step, name) in steps.iter_mut().zip(["namespace", "attach", "detach", "released"]) {
+            step.sort();
+            println!("{name}: median {:?} p99 {:?}", step[100], step[197]);
+        }
     });
 }

@@ -83,7 +83,7 @@ fn last_rule(socket: &mut Socket, chain: &ForeignDrop) -> Result<&'static str, E
         .iter()
         .filter_map(|rule| split(&rule.payload))
         .filter(|(_, rule)| rule.value_of(RULE_CHAIN).map(text).as_deref() == Some(&chain.chain))
-        .last();
+        .next_back();
     Ok(last.map_or("", |(_, rule)| unconditional(&rule)))
 }
 
