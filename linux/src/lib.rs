@@ -11,6 +11,7 @@ mod error;
 pub mod memfd;
 pub mod mount;
 pub mod namespace;
+pub mod netns;
 pub mod path;
 pub mod process;
 pub mod seccomp;
