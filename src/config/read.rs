@@ -118,10 +118,10 @@ fn key_at(document: &DeTable<'_>, span: &Range<usize>) -> Option<String> {
     };
     let mut section = None;
     for (name, value) in document {
-        if let DeValue::Table(table) = value.get_ref() {
-            if let Some((inner, _)) = table.iter().find(|(_, value)| holds(value)) {
-                return Some(format!("{}.{}", name.get_ref(), inner.get_ref()));
-            }
+        if let DeValue::Table(table) = value.get_ref()
+            && let Some((inner, _)) = table.iter().find(|(_, value)| holds(value))
+        {
+            return Some(format!("{}.{}", name.get_ref(), inner.get_ref()));
         }
         if holds(value) {
             section = Some(name.get_ref().to_string());
