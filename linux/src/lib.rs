@@ -5,6 +5,7 @@
 //! Descriptors are close-on-exec, `EINTR` is retried where the manual allows it, and a fallback is taken only on the
 //! errno that means "not here".
 
+pub mod allocator;
 pub mod clone;
 pub mod credentials;
 mod error;
@@ -14,6 +15,7 @@ pub mod mount;
 pub mod namespace;
 pub mod netns;
 pub mod path;
+pub mod probe;
 pub mod process;
 pub mod seccomp;
 pub mod signal;
