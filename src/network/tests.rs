@@ -8,7 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
+};
 
 use super::netlink::{Answers, Family, Message, Socket};
 use super::route::{InterfaceAddress, RouteSocket};
@@ -93,7 +95,7 @@ pub(super) fn on_a_node<T: Future<Output = ()>>(test: impl FnOnce(Node) -> T + S
             .block_on(test(node));
         // The mount that `prepare_directory` made goes with the namespace; the directory has to go now.
         if netns.exists() {
-            rustix::mount::unmount(&netns, rustix::mount::UnmountFlags::DETACH).unwrap();
+            unmount(&netns, UnmountFlags::DETACH).unwrap();
         }
     })
     .join();
@@ -495,6 +497,111 @@ fn root_sysctls_are_set_inside_and_refusals_name_them() {
             "set sysctl net.ipv4.no_such_thing to \"1\""
         );
         assert_eq!(error.kind(), NetworkErrorKind::System { errno: Some(2) });
+    });
+}
+
+#[test]
+fn root_a_full_disk_is_an_error_that_leaves_nothing() {
+    on_a_node(|node| async move {
+        let state = node.config().state_directory;
+        fs::create_dir(&state).unwrap();
+        mount(
+            "none",
+            &state,
+            "tmpfs",
+            MountFlags::empty(),
+            Some(c"size=64k"),
+        )
+        .unwrap();
+        let network = node.start(&[]).await;
+        drop(network.create_namespace("first").await.unwrap());
+        network.remove_namespace("first").await.unwrap();
+        let before = node.counts();
+        let mut filler = fs::File::create(state.join("filler")).unwrap();
+        while filler.write_all(&[0; 4096]).is_ok() {}
+        let error = network.create_namespace("pod").await.unwrap_err();
+        assert_eq!(error.kind(), NetworkErrorKind::System { errno: Some(28) });
+        assert_eq!(
+            error.to_string(),
+            format!("write the record {}", state.join("network/pod").display())
+        );
+        assert_eq!(node.counts(), before);
+        drop(filler);
+        fs::remove_file(state.join("filler")).unwrap();
+        drop(pod(&network, "pod").await);
+        remove(&network, "pod").await;
+        assert_eq!(node.counts(), before);
+        unmount(&state, UnmountFlags::DETACH).unwrap();
+    });
+}
+
+#[test]
+fn root_ip_netns_and_we_share_a_directory() {
+    fn ip(arguments: &[&str]) -> Option<String> {
+        let output = match std::process::Command::new("ip").args(arguments).output() {
+            Ok(output) => output,
+            Err(error) => {
+                println!("SKIP ip: {error}");
+                return None;
+            }
+        };
+        assert!(output.status.success(), "ip {arguments:?}: {output:?}");
+        Some(String::from_utf8(output.stdout).unwrap())
+    }
+    on_a_node(|node| async move {
+        mount("none", "/run", "tmpfs", MountFlags::empty(), None).unwrap();
+        if ip(&["netns", "add", "other"]).is_none() {
+            return;
+        }
+        let config = NetworkConfig {
+            namespace_directory: NetworkConfig::default().namespace_directory,
+            ..node.config()
+        };
+        let network = Network::start(config, &BTreeSet::new()).await.unwrap();
+        let (namespace, _) = pod(&network, "pod").await;
+        assert_eq!(namespace.path(), Path::new("/run/netns/carpel-pod"));
+        let names = || -> BTreeSet<String> {
+            let text = ip(&["netns", "list"]).unwrap();
+            text.lines()
+                .filter_map(|line| line.split_whitespace().next())
+                .map(str::to_owned)
+                .collect()
+        };
+        assert_eq!(
+            names(),
+            BTreeSet::from(["other".into(), "carpel-pod".into()])
+        );
+        let shown = ip(&["-n", "carpel-pod", "-o", "address", "show"]).unwrap();
+        assert!(shown.contains("lo    inet 127.0.0.1/8"), "{shown}");
+        assert!(
+            shown.contains("eth0    inet 10.63.0.2/16 brd 10.63.255.255"),
+            "{shown}"
+        );
+        let links = ip(&["-n", "carpel-pod", "-o", "link", "show", "eth0"]).unwrap();
+        assert!(links.contains("link/ether 02:ca:0a:3f:00:02"), "{links}");
+        drop(namespace);
+        remove(&network, "pod").await;
+        assert_eq!(names(), BTreeSet::from(["other".into()]));
+        ip(&["netns", "delete", "other"]).unwrap();
+    });
+}
+
+#[test]
+fn root_a_bridge_that_somebody_deleted_is_made_again() {
+    on_a_node(|node| async move {
+        let network = node.start(&[]).await;
+        let (one, _) = pod(&network, "one").await;
+        let mut routes = RouteSocket::open().unwrap();
+        routes.delete_link("carpel0").unwrap();
+        let (two, at_two) = pod(&network, "two").await;
+        greet(None, Some(&two), at_two.address);
+        routes.delete_link("carpel0").unwrap();
+        assert!(network.status().await.ready);
+        // A restart makes the interfaces of living pods ports of the new bridge.
+        drop(network);
+        let network = node.start(&["one", "two"]).await;
+        greet(Some(&one), Some(&two), at_two.address);
+        assert_eq!(network.attachment("two"), Some(at_two));
     });
 }
 
