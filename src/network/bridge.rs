@@ -121,6 +121,13 @@ pub(super) fn ensure_bridge(
             kind: link.kind,
         });
     }
+    sysctl::ignore_router_advertisements(&config.bridge).map_err(|source| {
+        NetworkError::Sysctl {
+            name: format!("net.ipv6.conf.{}.accept_ra", config.bridge),
+            value: "0".to_owned(),
+            source,
+        }
+    })?;
     ensure_gateway(routes, config, link.index)?;
     routes
         .set_up(link.index)

@@ -135,10 +135,15 @@ fn root_foreign_chains_that_drop_are_named_with_what_to_do() {
                     ip saddr 192.0.2.1 drop
                     counter accept
                 }
-                chain no_hook { drop; }
+                chain no_hook { counter drop; }
             }
-            table inet last { chain forward { type filter hook forward priority filter; counter drop; } }
-            table ip6 six { chain forward { type filter hook forward priority filter; policy drop; } }";
+            table inet last {
+                chain forward { type filter hook forward priority filter; counter drop; }
+            }
+            table ip6 six {
+                chain forward { type filter hook forward priority filter; policy drop; }
+            }
+        ";
         if nft(&["-f", "-"], rules).is_none() {
             return;
         }

@@ -9,11 +9,12 @@
 //!     └───────────────────────────────┘
 //! ```
 //!
-//! Records are written with the lock held: one small write to a page cache. What waits for the disk does not hold it.
+//! No lock is held while a record is written, so a hung disk stops those who write and nobody who asks. A sandbox's
+//! record has one writer at a time: its phase says whose turn it is.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -68,7 +69,7 @@ pub(super) struct Plan {
     /// The pod's side.
     pub(super) attachment: Attachment,
     /// The pod's address.
-    pub(super) address: std::net::Ipv4Addr,
+    pub(super) address: Ipv4Addr,
     /// The interface on the node.
     pub(super) host_interface: String,
     /// The record, to be synced.
@@ -124,10 +125,9 @@ impl Ledger {
 
     /// Notes that a namespace is about to be bound.
     pub(super) fn begin_namespace(&self, sandbox: &str, path: PathBuf) -> Result<(), NetworkError> {
-        let mut table = self.lock();
         self.records
             .append(sandbox, &Event::Namespace { path: path.clone() })?;
-        table.entry(sandbox).namespace = Some(path);
+        self.lock().entry(sandbox).namespace = Some(path);
         Ok(())
     }
 
@@ -138,68 +138,41 @@ impl Ledger {
 
     /// Notes that the namespace's path is gone.
     pub(super) fn end_namespace(&self, sandbox: &str) -> Result<(), NetworkError> {
-        let mut table = self.lock();
-        if let Some(entry) = table.entries.get_mut(sandbox) {
-            entry.namespace = None;
-        }
-        self.forget_if_empty(&mut table, sandbox)
+        let forgotten = {
+            let mut table = self.lock();
+            if let Some(entry) = table.entries.get_mut(sandbox) {
+                entry.namespace = None;
+            }
+            table.forget_if_empty(sandbox)
+        };
+        self.remove_record(sandbox, forgotten)
     }
 
     /// Takes an address and writes down what is about to be made.
     pub(super) fn begin_attach(&self, sandbox: &str) -> Result<Begun, NetworkError> {
-        let mut table = self.lock();
-        let busy = |doing| NetworkError::Busy {
-            sandbox: sandbox.to_owned(),
-            doing,
+        let (attachment, address, host_interface) = {
+            let mut table = self.lock();
+            if let Some(attachment) = table.attached_or_busy(sandbox)? {
+                return Ok(Begun::Already(attachment));
+            }
+            self.reserve(&mut table, sandbox)?
         };
-        match table.entries.get(sandbox) {
-            None => {}
-            Some(entry) => match (&entry.phase, &entry.add) {
-                (Phase::Attached, Some((attachment, _))) => {
-                    return Ok(Begun::Already(attachment.clone()));
-                }
-                (Phase::Unattached | Phase::Attached, _) => {}
-                (Phase::Attaching, _) => return Err(busy("attached")),
-                (Phase::Interrupted | Phase::Abandoned | Phase::Releasing, _) => {
-                    return Err(busy("released"));
-                }
-            },
-        }
-        let address = table
-            .pool
-            .allocate(sandbox)
-            .ok_or(NetworkError::Exhausted {
-                subnet: self.subnet,
-                size: table.pool.size(),
-            })?;
-        let attachment = Attachment {
-            interface: POD_INTERFACE.to_owned(),
-            address: IpAddr::V4(address),
-            prefix_length: self.subnet.prefix_length(),
-            gateway: IpAddr::V4(self.subnet.gateway()),
-            mac: mac_text(mac(address)),
-        };
-        let host_interface = host_interface(sandbox, |name| table.has_host_interface(name));
         let event = Event::AddStarted {
             attachment: attachment.clone(),
             host_interface: host_interface.clone(),
         };
-        let record = match self.records.append(sandbox, &event) {
-            Ok(record) => record,
+        match self.records.append(sandbox, &event) {
+            Ok(record) => Ok(Begun::Started(Plan {
+                attachment,
+                address,
+                host_interface,
+                record,
+            })),
             Err(error) => {
-                table.pool.release(address, sandbox);
-                return Err(error);
+                self.lock().free(sandbox);
+                Err(error)
             }
-        };
-        let entry = table.entry(sandbox);
-        entry.phase = Phase::Attaching;
-        entry.add = Some((attachment.clone(), host_interface.clone()));
-        Ok(Begun::Started(Plan {
-            attachment,
-            address,
-            host_interface,
-            record,
-        }))
+        }
     }
 
     /// Waits until the record is on the disk.
@@ -213,23 +186,19 @@ impl Ledger {
         sandbox: &str,
         result: Result<(), NetworkError>,
     ) -> (Result<(), NetworkError>, Option<Job>) {
+        let result = result.and_then(|()| self.records.append(sandbox, &Event::Attached).map(drop));
         let mut table = self.lock();
         let entry = table.entry(sandbox);
-        let abandoned = entry.phase == Phase::Abandoned;
-        let recorded = match result {
-            Ok(()) if !abandoned => self.records.append(sandbox, &Event::Attached).map(drop),
-            Ok(()) => Err(NetworkError::Busy {
-                sandbox: sandbox.to_owned(),
-                doing: "released",
-            }),
-            Err(error) => Err(error),
+        let result = match entry.phase {
+            Phase::Abandoned => result.and(Err(busy(sandbox, "released"))),
+            _ => result,
         };
-        if recorded.is_ok() {
+        if result.is_ok() {
             entry.phase = Phase::Attached;
-            return (recorded, None);
+            return (result, None);
         }
         entry.phase = Phase::Releasing;
-        (recorded, entry.job(sandbox))
+        (result, entry.job(sandbox))
     }
 
     /// Marks an attachment as going; a job is what must be deleted, nothing if that is done or under way.
@@ -251,24 +220,14 @@ impl Ledger {
 
     /// The interface is gone: the address is free.
     pub(super) fn released(&self, sandbox: &str) {
-        let mut table = self.lock();
-        let Some(entry) = table.entries.get_mut(sandbox) else {
-            return;
+        // Recorded first: the address may have a new holder right after.
+        let recorded = self.records.append(sandbox, &Event::Released).map(drop);
+        let forgotten = {
+            let mut table = self.lock();
+            table.free(sandbox);
+            table.forget_if_empty(sandbox)
         };
-        entry.phase = Phase::Unattached;
-        let add = entry.add.take();
-        let kept = entry.namespace.is_some();
-        if let Some((attachment, _)) = add
-            && let IpAddr::V4(address) = attachment.address
-        {
-            table.pool.release(address, sandbox);
-        }
-        let noted = if kept {
-            self.records.append(sandbox, &Event::Released).map(drop)
-        } else {
-            self.forget_if_empty(&mut table, sandbox)
-        };
-        if let Err(error) = noted {
+        if let Err(error) = recorded.and(self.remove_record(sandbox, forgotten)) {
             // The next start sees an attachment of a sandbox that is gone, and releases it again.
             tracing::warn!(sandbox, error = %error, "the release of a pod's address could not be recorded");
         }
@@ -309,22 +268,51 @@ impl Ledger {
             .is_some_and(|entry| entry.add.is_some())
     }
 
-    fn forget_if_empty(&self, table: &mut Table, sandbox: &str) -> Result<(), NetworkError> {
-        let empty = table
-            .entries
-            .get(sandbox)
-            .is_none_or(|entry| entry.namespace.is_none() && entry.add.is_none());
-        if !empty {
-            return Ok(());
+    /// An address and the names that go with it, noted in the table.
+    fn reserve(
+        &self,
+        table: &mut Table,
+        sandbox: &str,
+    ) -> Result<(Attachment, Ipv4Addr, String), NetworkError> {
+        let address = table
+            .pool
+            .allocate(sandbox)
+            .ok_or(NetworkError::Exhausted {
+                subnet: self.subnet,
+                size: table.pool.size(),
+            })?;
+        let attachment = Attachment {
+            interface: POD_INTERFACE.to_owned(),
+            address: IpAddr::V4(address),
+            prefix_length: self.subnet.prefix_length(),
+            gateway: IpAddr::V4(self.subnet.gateway()),
+            mac: mac_text(mac(address)),
+        };
+        let host_interface = host_interface(sandbox, |name| table.has_host_interface(name));
+        let entry = table.entry(sandbox);
+        entry.phase = Phase::Attaching;
+        entry.add = Some((attachment.clone(), host_interface.clone()));
+        Ok((attachment, address, host_interface))
+    }
+
+    fn remove_record(&self, sandbox: &str, forgotten: Forgotten) -> Result<(), NetworkError> {
+        match forgotten {
+            Forgotten::Yes => self.records.remove(sandbox),
+            Forgotten::No => Ok(()),
         }
-        table.entries.remove(sandbox);
-        self.records.remove(sandbox)
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         // No code that holds the lock can panic half-way through a change.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a sandbox has left the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Forgotten {
+    Yes,
+    No,
 }
 
 impl Table {
@@ -336,6 +324,46 @@ impl Table {
                 add: None,
                 phase: Phase::Unattached,
             })
+    }
+
+    /// The attachment that is complete, nothing if there is none, an error if one comes or goes.
+    fn attached_or_busy(&self, sandbox: &str) -> Result<Option<Attachment>, NetworkError> {
+        let Some(entry) = self.entries.get(sandbox) else {
+            return Ok(None);
+        };
+        match entry.phase {
+            Phase::Unattached => Ok(None),
+            Phase::Attached => Ok(entry.add.as_ref().map(|(attachment, _)| attachment.clone())),
+            Phase::Attaching => Err(busy(sandbox, "attached")),
+            Phase::Interrupted | Phase::Abandoned | Phase::Releasing => {
+                Err(busy(sandbox, "released"))
+            }
+        }
+    }
+
+    /// Takes the sandbox's address back.
+    fn free(&mut self, sandbox: &str) {
+        let Some(entry) = self.entries.get_mut(sandbox) else {
+            return;
+        };
+        entry.phase = Phase::Unattached;
+        if let Some((attachment, _)) = entry.add.take()
+            && let IpAddr::V4(address) = attachment.address
+        {
+            self.pool.release(address, sandbox);
+        }
+    }
+
+    fn forget_if_empty(&mut self, sandbox: &str) -> Forgotten {
+        let empty = self
+            .entries
+            .get(sandbox)
+            .is_none_or(|entry| entry.namespace.is_none() && entry.add.is_none());
+        if !empty {
+            return Forgotten::No;
+        }
+        self.entries.remove(sandbox);
+        Forgotten::Yes
     }
 
     fn has_host_interface(&self, name: &str) -> bool {
@@ -353,5 +381,12 @@ impl Entry {
             sandbox: sandbox.to_owned(),
             host_interface: host_interface.clone(),
         })
+    }
+}
+
+fn busy(sandbox: &str, doing: &'static str) -> NetworkError {
+    NetworkError::Busy {
+        sandbox: sandbox.to_owned(),
+        doing,
     }
 }

@@ -20,6 +20,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::error::NetworkError;
 use super::route::RouteSocket;
+use super::sysctl;
 
 /// `NSFS_MAGIC` of include/uapi/linux/magic.h.
 const NSFS_MAGIC: i64 = 0x6e73_6673;
@@ -91,13 +92,25 @@ impl NetworkNamespace {
     }
 }
 
+/// Whether interfaces of a new namespace believe IPv6 routers (CVE-2020-10749: any pod can claim to be one).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RouterAdvertisements {
+    /// They do not.
+    Ignored,
+    /// As the kernel has it; who configures the interfaces decides.
+    AsTheKernel,
+}
+
 /// Makes a namespace with `lo` up and binds it to `path`, below a directory that [`prepare_directory`] has seen.
-pub(super) fn create(path: &Path) -> Result<NetworkNamespace, NetworkError> {
+pub(super) fn create(
+    path: &Path,
+    advertisements: RouterAdvertisements,
+) -> Result<NetworkNamespace, NetworkError> {
     occupy(path)?;
     let made = thread::scope(|scope| {
         let joined = thread::Builder::new()
             .name("netns".to_owned())
-            .spawn_scoped(scope, || create_on_this_thread(path))
+            .spawn_scoped(scope, || create_on_this_thread(path, advertisements))
             .map_err(|source| NetworkError::Thread {
                 step: "start the thread of a network namespace",
                 source,
@@ -112,11 +125,18 @@ pub(super) fn create(path: &Path) -> Result<NetworkNamespace, NetworkError> {
 }
 
 /// The sequence on the thread that is used up by it.
-fn create_on_this_thread(path: &Path) -> Result<NetworkNamespace, NetworkError> {
+fn create_on_this_thread(
+    path: &Path,
+    advertisements: RouterAdvertisements,
+) -> Result<NetworkNamespace, NetworkError> {
     const OWN: &str = "/proc/thread-self/ns/net";
     carpel_linux::netns::unshare_network()
         .map_err(|source| failed("unshare(CLONE_NEWNET)", path, source))?;
     let descriptor = File::open(OWN).map_err(|source| failed("open", path, source))?;
+    if advertisements == RouterAdvertisements::Ignored {
+        sysctl::ignore_router_advertisements("default")
+            .map_err(|source| failed("set accept_ra to 0", path, source))?;
+    }
     let mut routes =
         RouteSocket::open().map_err(|errno| failed("open rtnetlink", path, errno.into()))?;
     routes

@@ -12,7 +12,7 @@ use super::built_in::BuiltInNetwork;
 use super::config::{BuiltIn, NetworkConfig};
 use super::error::NetworkError;
 use super::ledger::{Begun, Ledger};
-use super::namespace::{self, NetworkNamespace};
+use super::namespace::{self, NetworkNamespace, RouterAdvertisements};
 use super::record::{Record, Records};
 use super::release::{self, Job};
 use super::route::RouteSocket;
@@ -90,7 +90,7 @@ impl Network {
         blocking("make a network namespace", move || {
             inner.prepare_directory()?;
             inner.ledger.begin_namespace(&sandbox, path.clone())?;
-            let made = namespace::create(&path);
+            let made = namespace::create(&path, inner.advertisements());
             if let Err(error) = &made
                 && !matches!(error, NetworkError::NamespaceExists { .. })
             {
@@ -286,11 +286,15 @@ impl Inner {
             None => Err(NetworkError::Disabled),
         });
         let (synced, made) = tokio::join!(sync, make);
-        let (result, job) = self.ledger.finish_attach(&sandbox, made.and(synced));
-        if let Some(job) = job {
-            self.release(job);
-        }
-        result.map(|()| plan.attachment.clone())
+        let outcome = made.and(synced);
+        blocking("finish an attachment", move || {
+            let (result, job) = self.ledger.finish_attach(&sandbox, outcome);
+            if let Some(job) = job {
+                self.release(job);
+            }
+            result.map(|()| plan.attachment.clone())
+        })
+        .await
     }
 
     fn release(&self, job: Job) {
@@ -301,6 +305,14 @@ impl Inner {
                 sandbox = error.0.sandbox,
                 "nobody deletes pods' interfaces any more"
             );
+        }
+    }
+
+    /// The built-in network has no IPv6 router, so a packet that claims to come from one comes from a pod.
+    fn advertisements(&self) -> RouterAdvertisements {
+        match self.built_in {
+            Some(_) => RouterAdvertisements::Ignored,
+            None => RouterAdvertisements::AsTheKernel,
         }
     }
 

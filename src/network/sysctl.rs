@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::error::NetworkError;
 
@@ -43,8 +43,20 @@ pub(super) fn apply(sysctls: &BTreeMap<String, String>) -> Result<(), NetworkErr
     Ok(())
 }
 
+/// Makes an interface (or `default`: those to come) of the calling thread's namespace deaf to IPv6 router
+/// advertisements. Without IPv6 there is nothing to do.
+pub(super) fn ignore_router_advertisements(interface: &str) -> io::Result<()> {
+    let path = Path::new("/proc/sys/net/ipv6/conf")
+        .join(interface)
+        .join("accept_ra");
+    match write(&path, "0") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 /// One write with the whole value: procfs parses each write by itself.
-pub(super) fn write(path: &std::path::Path, value: &str) -> io::Result<()> {
+pub(super) fn write(path: &Path, value: &str) -> io::Result<()> {
     OpenOptions::new()
         .write(true)
         .open(path)?

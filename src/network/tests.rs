@@ -8,7 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
+};
 
 use super::netlink::{Answers, Family, Message, Socket};
 use super::route::{InterfaceAddress, RouteSocket};
@@ -42,9 +44,18 @@ impl Node {
             ("links", routes.links().unwrap().len()),
             ("addresses", routes.addresses().unwrap().len()),
             ("routes", routes.routes().unwrap().len()),
-            ("records", entries(self.config().state_directory.join("network"))),
+            (
+                "records",
+                entries(self.config().state_directory.join("network")),
+            ),
             ("namespaces", entries(self.config().namespace_directory)),
-            ("mounts", fs::read_to_string("/proc/thread-self/mountinfo").unwrap().lines().count()),
+            (
+                "mounts",
+                fs::read_to_string("/proc/thread-self/mountinfo")
+                    .unwrap()
+                    .lines()
+                    .count(),
+            ),
             ("tables", nf_objects(1)),
             ("chains", nf_objects(4)),
             ("rules", nf_objects(7)),
@@ -67,7 +78,11 @@ pub(super) fn on_a_node<T: Future<Output = ()>>(test: impl FnOnce(Node) -> T + S
             return;
         }
         carpel_linux::netns::unshare_network().unwrap();
-        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+        mount_change(
+            "/",
+            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+        )
+        .unwrap();
         RouteSocket::open().unwrap().set_up(1).unwrap();
         let node = Node {
             directory: tempfile::tempdir().unwrap(),
@@ -80,7 +95,7 @@ pub(super) fn on_a_node<T: Future<Output = ()>>(test: impl FnOnce(Node) -> T + S
             .block_on(test(node));
         // The mount that `prepare_directory` made goes with the namespace; the directory has to go now.
         if netns.exists() {
-            rustix::mount::unmount(&netns, rustix::mount::UnmountFlags::DETACH).unwrap();
+            unmount(&netns, UnmountFlags::DETACH).unwrap();
         }
     })
     .join();
@@ -102,7 +117,11 @@ async fn remove(network: &Network, sandbox: &str) {
 }
 
 /// Sends a greeting over TCP from `client` (or the node) to a listener in `server` (or the node).
-fn greet(client: Option<&NetworkNamespace>, server: Option<&NetworkNamespace>, address: IpAddr) -> Duration {
+fn greet(
+    client: Option<&NetworkNamespace>,
+    server: Option<&NetworkNamespace>,
+    address: IpAddr,
+) -> Duration {
     let listen = move || TcpListener::bind((address, 0)).unwrap();
     let listener = match server {
         Some(namespace) => namespace.inside("listen", listen).unwrap(),
@@ -119,7 +138,12 @@ fn greet(client: Option<&NetworkNamespace>, server: Option<&NetworkNamespace>, a
     stream.write_all(b"hello").unwrap();
     drop(stream);
     let mut heard = String::new();
-    listener.accept().unwrap().0.read_to_string(&mut heard).unwrap();
+    listener
+        .accept()
+        .unwrap()
+        .0
+        .read_to_string(&mut heard)
+        .unwrap();
     assert_eq!(heard, "hello");
     took
 }
@@ -138,7 +162,10 @@ fn root_two_pods_reach_each_other_and_the_node_and_leave_nothing() {
         assert_eq!(at_one.address, IpAddr::from([10, 63, 0, 2]));
         assert_eq!(at_two.address, IpAddr::from([10, 63, 0, 3]));
         assert_eq!(at_one.gateway, IpAddr::from([10, 63, 0, 1]));
-        assert_eq!((at_one.interface.as_str(), at_one.prefix_length), ("eth0", 16));
+        assert_eq!(
+            (at_one.interface.as_str(), at_one.prefix_length),
+            ("eth0", 16)
+        );
         assert_eq!(network.attachment("web-2"), Some(at_two.clone()));
         assert_eq!(network.attach("web-2", &two).await.unwrap(), at_two);
 
@@ -155,12 +182,29 @@ fn root_two_pods_reach_each_other_and_the_node_and_leave_nothing() {
         let counters = network.interface_statistics("web-2").await.unwrap();
         assert_eq!(counters.len(), 1);
         assert_eq!(counters[0].name, "eth0");
-        assert!(counters[0].rx_bytes > 100 && counters[0].tx_bytes > 100, "{counters:?}");
+        assert!(
+            counters[0].rx_bytes > 100 && counters[0].tx_bytes > 100,
+            "{counters:?}"
+        );
         assert_eq!((counters[0].rx_errors, counters[0].tx_errors), (0, 0));
 
+        // Neither a pod nor the node believes a pod that says it is an IPv6 router.
+        let accept_ra = |interface: &str| {
+            let path = format!("/proc/sys/net/ipv6/conf/{interface}/accept_ra");
+            move || fs::read_to_string(path).map_or("0".to_owned(), |text| text.trim().to_owned())
+        };
+        assert_eq!(one.inside("read", accept_ra("eth0")).unwrap(), "0");
+        assert_eq!(accept_ra("carpel0")(), "0");
+
         let mut routes = one.routes().unwrap();
-        assert!(routes.routes().unwrap().iter().any(|route| route.prefix_length == 0
-            && route.gateway == Some(Ipv4Addr::new(10, 63, 0, 1))));
+        assert!(
+            routes
+                .routes()
+                .unwrap()
+                .iter()
+                .any(|route| route.prefix_length == 0
+                    && route.gateway == Some(Ipv4Addr::new(10, 63, 0, 1)))
+        );
         drop(routes);
         remove(&network, "0123456789abcdef").await;
         remove(&network, "web-2").await;
@@ -246,7 +290,10 @@ fn root_an_attach_that_was_interrupted_can_be_detached() {
         let text = fs::read_to_string(&file).unwrap();
         let torn = text.replace("{\"event\":\"attached\"}\n", "{\"event\":\"att");
         assert_ne!(text, torn);
-        fs::File::create(&file).unwrap().write_all(torn.as_bytes()).unwrap();
+        fs::File::create(&file)
+            .unwrap()
+            .write_all(torn.as_bytes())
+            .unwrap();
 
         let network = node.start(&["pod"]).await;
         assert_eq!(network.attachment("pod"), None);
@@ -282,7 +329,9 @@ fn root_detach_can_be_said_twice_and_without_a_namespace() {
 fn root_an_address_in_the_subnet_is_a_conflict_before_anything_changes() {
     on_a_node(|node| async move {
         let mut routes = RouteSocket::open().unwrap();
-        routes.create_bridge("office", [2, 0, 0, 0, 0, 1], 1500).unwrap();
+        routes
+            .create_bridge("office", [2, 0, 0, 0, 0, 1], 1500)
+            .unwrap();
         let index = routes.link("office").unwrap().unwrap().index;
         let address = InterfaceAddress {
             index,
@@ -291,7 +340,9 @@ fn root_an_address_in_the_subnet_is_a_conflict_before_anything_changes() {
         };
         routes.add_address(&address).unwrap();
         let before = node.counts();
-        let error = Network::start(node.config(), &BTreeSet::new()).await.unwrap_err();
+        let error = Network::start(node.config(), &BTreeSet::new())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), NetworkErrorKind::Conflict);
         assert_eq!(
             error.to_string(),
@@ -310,8 +361,13 @@ fn root_an_address_in_the_subnet_is_a_conflict_before_anything_changes() {
             ..address
         };
         routes.add_address(&elsewhere).unwrap();
-        let error = Network::start(node.config(), &BTreeSet::new()).await.unwrap_err();
-        assert!(error.to_string().contains("10.0.0.1/8 of interface office"), "{error}");
+        let error = Network::start(node.config(), &BTreeSet::new())
+            .await
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("10.0.0.1/8 of interface office"),
+            "{error}"
+        );
     });
 }
 
@@ -347,7 +403,10 @@ fn root_a_full_subnet_says_so_and_recovers() {
         let namespace = network.create_namespace("f").await.unwrap();
         let error = network.attach("f", &namespace).await.unwrap_err();
         assert_eq!(error.kind(), NetworkErrorKind::Exhausted);
-        assert_eq!(error.to_string(), "all 5 pod addresses of 10.63.0.0/29 are in use");
+        assert_eq!(
+            error.to_string(),
+            "all 5 pod addresses of 10.63.0.0/29 are in use"
+        );
         network.detach("c").await.unwrap();
         network.wait_released("c").await;
         let attachment = network.attach("f", &namespace).await.unwrap();
@@ -364,7 +423,10 @@ fn root_without_the_built_in_network_there_are_namespaces_only() {
         };
         let network = Network::start(config, &BTreeSet::new()).await.unwrap();
         let status = network.status().await;
-        assert_eq!((status.ready, status.reason.as_str()), (false, "NetworkPluginNotReady"));
+        assert_eq!(
+            (status.ready, status.reason.as_str()),
+            (false, "NetworkPluginNotReady")
+        );
         let namespace = network.create_namespace("pod").await.unwrap();
         assert_eq!(
             network.attach("pod", &namespace).await.unwrap_err().kind(),
@@ -409,19 +471,137 @@ fn root_sysctls_are_set_inside_and_refusals_name_them() {
             let path = Path::new("/proc/sys/net/ipv4").join(name);
             move || fs::read_to_string(path).unwrap().trim().to_owned()
         };
-        let inside = namespace.inside("read", read("ip_unprivileged_port_start")).unwrap();
+        let inside = namespace
+            .inside("read", read("ip_unprivileged_port_start"))
+            .unwrap();
         assert_eq!(inside, "0");
-        assert_eq!(namespace.inside("read", read("ping_group_range")).unwrap(), "0\t2147483647");
+        assert_eq!(
+            namespace.inside("read", read("ping_group_range")).unwrap(),
+            "0\t2147483647"
+        );
         assert_eq!(read("ip_unprivileged_port_start")(), "1024");
         let refused = |entries| {
             let (network, namespace) = (network.clone(), namespace.clone());
-            async move { network.apply_sysctls(&namespace, &entries).await.unwrap_err() }
+            async move {
+                network
+                    .apply_sysctls(&namespace, &entries)
+                    .await
+                    .unwrap_err()
+            }
         };
         let error = refused(sysctls(&[("kernel.hostname", "x")])).await;
         assert_eq!(error.kind(), NetworkErrorKind::InvalidArgument);
         let error = refused(sysctls(&[("net.ipv4.no_such_thing", "1")])).await;
-        assert_eq!(error.to_string(), "set sysctl net.ipv4.no_such_thing to \"1\"");
+        assert_eq!(
+            error.to_string(),
+            "set sysctl net.ipv4.no_such_thing to \"1\""
+        );
         assert_eq!(error.kind(), NetworkErrorKind::System { errno: Some(2) });
+    });
+}
+
+#[test]
+fn root_a_full_disk_is_an_error_that_leaves_nothing() {
+    on_a_node(|node| async move {
+        let state = node.config().state_directory;
+        fs::create_dir(&state).unwrap();
+        mount(
+            "none",
+            &state,
+            "tmpfs",
+            MountFlags::empty(),
+            Some(c"size=64k"),
+        )
+        .unwrap();
+        let network = node.start(&[]).await;
+        drop(network.create_namespace("first").await.unwrap());
+        network.remove_namespace("first").await.unwrap();
+        let before = node.counts();
+        let mut filler = fs::File::create(state.join("filler")).unwrap();
+        while filler.write_all(&[0; 4096]).is_ok() {}
+        let error = network.create_namespace("pod").await.unwrap_err();
+        assert_eq!(error.kind(), NetworkErrorKind::System { errno: Some(28) });
+        assert_eq!(
+            error.to_string(),
+            format!("write the record {}", state.join("network/pod").display())
+        );
+        assert_eq!(node.counts(), before);
+        drop(filler);
+        fs::remove_file(state.join("filler")).unwrap();
+        drop(pod(&network, "pod").await);
+        remove(&network, "pod").await;
+        assert_eq!(node.counts(), before);
+        unmount(&state, UnmountFlags::DETACH).unwrap();
+    });
+}
+
+#[test]
+fn root_ip_netns_and_we_share_a_directory() {
+    fn ip(arguments: &[&str]) -> Option<String> {
+        let output = match std::process::Command::new("ip").args(arguments).output() {
+            Ok(output) => output,
+            Err(error) => {
+                println!("SKIP ip: {error}");
+                return None;
+            }
+        };
+        assert!(output.status.success(), "ip {arguments:?}: {output:?}");
+        Some(String::from_utf8(output.stdout).unwrap())
+    }
+    on_a_node(|node| async move {
+        mount("none", "/run", "tmpfs", MountFlags::empty(), None).unwrap();
+        if ip(&["netns", "add", "other"]).is_none() {
+            return;
+        }
+        let config = NetworkConfig {
+            namespace_directory: NetworkConfig::default().namespace_directory,
+            ..node.config()
+        };
+        let network = Network::start(config, &BTreeSet::new()).await.unwrap();
+        let (namespace, _) = pod(&network, "pod").await;
+        assert_eq!(namespace.path(), Path::new("/run/netns/carpel-pod"));
+        let names = || -> BTreeSet<String> {
+            let text = ip(&["netns", "list"]).unwrap();
+            text.lines()
+                .filter_map(|line| line.split_whitespace().next())
+                .map(str::to_owned)
+                .collect()
+        };
+        assert_eq!(
+            names(),
+            BTreeSet::from(["other".into(), "carpel-pod".into()])
+        );
+        let shown = ip(&["-n", "carpel-pod", "-o", "address", "show"]).unwrap();
+        assert!(shown.contains("lo    inet 127.0.0.1/8"), "{shown}");
+        assert!(
+            shown.contains("eth0    inet 10.63.0.2/16 brd 10.63.255.255"),
+            "{shown}"
+        );
+        let links = ip(&["-n", "carpel-pod", "-o", "link", "show", "eth0"]).unwrap();
+        assert!(links.contains("link/ether 02:ca:0a:3f:00:02"), "{links}");
+        drop(namespace);
+        remove(&network, "pod").await;
+        assert_eq!(names(), BTreeSet::from(["other".into()]));
+        ip(&["netns", "delete", "other"]).unwrap();
+    });
+}
+
+#[test]
+fn root_a_bridge_that_somebody_deleted_is_made_again() {
+    on_a_node(|node| async move {
+        let network = node.start(&[]).await;
+        let (one, _) = pod(&network, "one").await;
+        let mut routes = RouteSocket::open().unwrap();
+        routes.delete_link("carpel0").unwrap();
+        let (two, at_two) = pod(&network, "two").await;
+        greet(None, Some(&two), at_two.address);
+        routes.delete_link("carpel0").unwrap();
+        assert!(network.status().await.ready);
+        // A restart makes the interfaces of living pods ports of the new bridge.
+        drop(network);
+        let network = node.start(&["one", "two"]).await;
+        greet(Some(&one), Some(&two), at_two.address);
+        assert_eq!(network.attachment("two"), Some(at_two));
     });
 }
 
@@ -491,7 +671,7 @@ fn root_fifty_pods_by_ten_workers_get_fifty_addresses() {
 fn root_measure_one_pod_after_the_other() {
     on_a_node(|node| async move {
         let network = node.start(&[]).await;
-        let mut steps = [const { Vec::new() }; 4];
+        let mut steps = [const { Vec::new() }; 5];
         for number in 0..200 {
             let sandbox = format!("pod-{number}");
             let started = Instant::now();
@@ -507,9 +687,17 @@ fn root_measure_one_pod_after_the_other() {
             network.wait_released(&sandbox).await;
             steps[3].push(started.elapsed());
             drop(namespace);
+            let started = Instant::now();
             network.remove_namespace(&sandbox).await.unwrap();
+            steps[4].push(started.elapsed());
         }
-        for (step, name) in steps.iter_mut().zip(["namespace", "attach", "detach", "released"]) {
+        for (step, name) in steps.iter_mut().zip([
+            "namespace",
+            "attach",
+            "detach",
+            "released",
+            "remove_namespace",
+        ]) {
             step.sort();
             println!("{name}: median {:?} p99 {:?}", step[100], step[197]);
         }

@@ -82,8 +82,7 @@ fn last_rule(socket: &mut Socket, chain: &ForeignDrop) -> Result<&'static str, E
     let last = rules
         .iter()
         .filter_map(|rule| split(&rule.payload))
-        .filter(|(_, rule)| rule.value_of(RULE_CHAIN).map(text).as_deref() == Some(&chain.chain))
-        .next_back();
+        .rfind(|(_, rule)| rule.value_of(RULE_CHAIN).map(text).as_deref() == Some(&chain.chain));
     Ok(last.map_or("", |(_, rule)| unconditional(&rule)))
 }
 
