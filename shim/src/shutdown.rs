@@ -27,6 +27,7 @@ impl Server {
             if matches!(container.stage, Stage::Creating | Stage::Created) {
                 container.stage = Stage::Undoing(Some(gone()));
             }
+            // Its cgroup may be left as it was killed: nothing is cloned into it any more.
             if let Err(error) = container.kill_all() {
                 self.outbox
                     .notice(format!("{}: {}", error.call(), error.errno()));

@@ -394,7 +394,7 @@ impl Server {
             Stage::Created => {
                 container.stage = Stage::Undoing(None);
                 container.waiting.push(id);
-                container.kill_all().step(step)
+                signal::send(container.pidfd.as_fd(), signal::KILL).step(step)
             }
             Stage::Undoing(None) => {
                 container.waiting.push(id);
@@ -412,16 +412,6 @@ impl Server {
             return;
         };
         container.pid = None;
-        // Whatever it left behind must go before the exit is known: it may hold the log, volumes and the cgroup.
-        if let Err(error) = container.kill_all() {
-            let text = format!(
-                "container {}: {}: {}",
-                container.id,
-                error.call(),
-                error.errno()
-            );
-            self.outbox.notice(text);
-        }
         let id = container.id.clone();
         if let Stage::Undoing(failure) = &mut container.stage {
             let failure = failure.take();
@@ -435,6 +425,11 @@ impl Server {
             self.log.finish(&id);
             self.containers.retain(|container| container.id != id);
             return;
+        }
+        // Whatever it left behind must go before the exit is known: it may hold the log, volumes and the cgroup.
+        if let Err(error) = container.kill_all() {
+            let text = format!("container {id}: {}: {}", error.call(), error.errno());
+            self.outbox.notice(text);
         }
         container.note_exit(ended);
         let until = time::monotonic_nanoseconds().saturating_add(DRAIN_NANOSECONDS);
@@ -531,13 +526,13 @@ impl Container {
         }
         let killed = signal::send(self.pidfd.as_fd(), signal::KILL);
         ignore(killed, "the child is dead already");
-        ignore(
-            self.kill_all(),
-            "the first process was killed, and it has no other yet",
-        );
     }
 
     /// Kills every process of the cgroup and of those below it: cgroup.kill, Linux 5.14.
+    ///
+    /// Not for a child that never ran a program: it has no processes besides itself, and Linux 6.18 kills whatever is
+    /// cloned later into a cgroup that was killed once (the count of kills is compared with that of the cloner's own
+    /// cgroup), so that a second try with the same cgroup would fail.
     pub(crate) fn kill_all(&self) -> carpel_linux::Result<()> {
         process::write_file(&format!("{}/cgroup.kill", self.cgroup), b"1")
     }

@@ -544,3 +544,87 @@ pub fn standard_devices() -> Vec<Device> {
     });
     devices
 }
+
+/// A filter that answers `errno` to one system call and allows the rest, as bytes of struct sock_filter.
+pub fn deny_filter(call: i64, errno: u32) -> Vec<u8> {
+    let program = [
+        (0x20_u16, 0_u8, 0_u8, 0_u32),
+        (0x15, 0, 1, u32::try_from(call).unwrap()),
+        (0x06, 0, 0, 0x0005_0000 | errno),
+        (0x06, 0, 0, 0x7fff_0000),
+    ];
+    let bytes = program.iter().flat_map(|(code, jt, jf, k)| {
+        let [a, b] = code.to_ne_bytes();
+        let [c, d, e, f] = k.to_ne_bytes();
+        [a, b, *jt, *jf, c, d, e, f]
+    });
+    bytes.collect()
+}
+
+impl Pod {
+    /// Runs a container to its end.
+    pub fn run_to_end(&mut self, create: CreateContainer) -> ContainerExited {
+        let id = create.container_id.clone();
+        self.run(create);
+        self.exit_of(&id)
+    }
+
+    /// Waits until a container has written a file to /share.
+    pub fn wait_for(&self, name: &str) {
+        let path = self.share().join(name);
+        wait_until(name, || path.exists());
+    }
+}
+
+/// What an exec gave.
+#[derive(Debug)]
+pub struct ExecResult {
+    pub exited: ExecExited,
+    pub stdout: String,
+}
+
+impl Pod {
+    /// Executes a program in a container and reads what it prints to its end.
+    pub fn exec(&mut self, exec: Exec) -> Result<ExecResult, Failure> {
+        use std::io::Read;
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let null = fs::File::open("/dev/null").unwrap();
+        let exec_id = exec.exec_id.clone();
+        let descriptors = [null.as_fd(), write.as_fd(), write.as_fd()];
+        let (answer, _) = self.ask_with(Operation::Exec(exec), &descriptors);
+        drop(write);
+        match answer {
+            Answer::Exec(started) => assert!(started.pid > 0),
+            Answer::Failure(failure) => return Err(failure),
+            other => panic!("{other:?}"),
+        }
+        let exited = self.event(|body| match body {
+            event::Body::ExecExited(exited) if exited.exec_id == exec_id => Some(exited),
+            _ => None,
+        });
+        let mut stdout = String::new();
+        fs::File::from(read).read_to_string(&mut stdout).unwrap();
+        Ok(ExecResult { exited, stdout })
+    }
+}
+
+/// An exec of a line of shell.
+pub fn exec_of(container_id: &str, exec_id: &str, arguments: &[&str]) -> Exec {
+    Exec {
+        container_id: container_id.into(),
+        exec_id: exec_id.into(),
+        process: Some(process(arguments)),
+        timeout_nanoseconds: 0,
+    }
+}
+
+/// The process with this number is there and no zombie.
+pub fn is_alive(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .starts_with(" Z")
+    })
+}
