@@ -1,3 +1,6 @@
 //! Placeholder of the first commit.
 
+#[cfg(test)]
+mod log;
+
 fn main() {}
