@@ -170,6 +170,22 @@ fn root_files_directories_and_links_are_made_as_described() {
 }
 
 #[test]
+fn root_numbers_that_are_left_out_are_zero() {
+    needs_root!();
+    let target = Target::new();
+    let mut header = header(EntryType::Regular, "a", 0o644, "", 1);
+    let old = header.as_old_mut();
+    (old.uid, old.gid, old.mode, old.mtime) = ([0; 8], [b' '; 8], [0; 8], [0; 12]);
+    header.set_cksum();
+    target
+        .unpack(&Tar::default().raw(&header, b"x").finish())
+        .unwrap();
+    let file = fs::metadata(target.path("a")).unwrap();
+    assert_eq!((file.uid(), file.gid(), file.mtime()), (0, 0, 0));
+    assert_eq!(file.mode() & 0o7777, 0);
+}
+
+#[test]
 fn root_devices_and_pipes_are_nodes() {
     needs_root!();
     let target = Target::new();
