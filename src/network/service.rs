@@ -13,9 +13,9 @@ use super::config::{BuiltIn, NetworkConfig};
 use super::error::NetworkError;
 use super::ledger::{Begun, Ledger};
 use super::namespace::{self, NetworkNamespace, RouterAdvertisements};
-use super::record::{Record, Records};
+use super::record::Records;
+use super::recovery;
 use super::release::{self, Job};
-use super::route::RouteSocket;
 use super::status::{NOT_READY, NetworkStatus};
 use super::sysctl;
 
@@ -346,7 +346,7 @@ fn start(config: NetworkConfig, live: &BTreeSet<String>) -> Result<Network, Netw
         BuiltIn::Disabled => None,
     };
     for (sandbox, record) in &leftovers {
-        remove_leftover(&records, sandbox, record)?;
+        recovery::remove_leftover(&records, sandbox, record)?;
     }
     let ledger = Arc::new(Ledger::new(config.subnet, records.clone(), live));
     let release = Mutex::new(release::start(Arc::clone(&ledger))?);
@@ -360,20 +360,6 @@ fn start(config: NetworkConfig, live: &BTreeSet<String>) -> Result<Network, Netw
             directory: Mutex::new(Directory::Unknown),
         }),
     })
-}
-
-/// Removes what a daemon left for a sandbox that is no more; the record last.
-fn remove_leftover(records: &Records, sandbox: &str, record: &Record) -> Result<(), NetworkError> {
-    tracing::info!(sandbox, "removing the network of a sandbox that is no more");
-    if let Some((_, host_interface)) = &record.add {
-        let mut routes =
-            RouteSocket::open().map_err(|errno| bridge::netlink("open", "rtnetlink", errno))?;
-        bridge::delete_link(&mut routes, host_interface)?;
-    }
-    if let Some(path) = &record.namespace {
-        namespace::remove(path)?;
-    }
-    records.remove(sandbox)
 }
 
 /// Refuses ids that could lead out of a directory.
