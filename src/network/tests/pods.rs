@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::super::{Network, NetworkConfig, NetworkErrorKind};
@@ -212,5 +213,56 @@ fn root_a_full_disk_is_an_error_that_leaves_nothing() {
         remove(&network, "pod").await;
         assert_eq!(node.counts(), before);
         unmount(&state, UnmountFlags::DETACH).unwrap();
+    });
+}
+
+#[test]
+fn root_an_attach_that_fails_leaves_nothing_and_frees_the_address() {
+    on_a_node(|node| async move {
+        let network = node.start(&[]).await;
+        let (taken, _) = pod(&network, "first").await;
+        let before = node.counts();
+        // The namespace has an eth0 already.
+        let error = network.attach("second", &taken).await.unwrap_err();
+        assert_eq!(error.kind(), NetworkErrorKind::System { errno: Some(17) });
+        assert!(
+            error.to_string().starts_with("create interface carpel"),
+            "{error}"
+        );
+        network.wait_released("second").await;
+        assert_eq!(network.attachment("second"), None);
+        assert_eq!(node.counts(), before);
+        let namespace = network.create_namespace("second").await.unwrap();
+        let attachment = network.attach("second", &namespace).await.unwrap();
+        assert_eq!(attachment.address, IpAddr::from([10, 63, 0, 4]));
+    });
+}
+
+#[test]
+fn root_a_detach_in_the_middle_of_an_attach_leaves_nothing() {
+    on_a_node(|node| async move {
+        let network = node.start(&[]).await;
+        drop(network.create_namespace("first").await.unwrap());
+        network.remove_namespace("first").await.unwrap();
+        let before = node.counts();
+        let mut refused = 0;
+        for number in 0..40 {
+            let sandbox = format!("pod-{number}");
+            let namespace = network.create_namespace(&sandbox).await.unwrap();
+            let attach = network.attach(&sandbox, &namespace);
+            // The caller gives up: at once, or a little later each time.
+            let patience = Duration::from_micros(number * 50);
+            refused += i32::from(match number % 4 {
+                0 => attach.now_or_never().is_none(),
+                _ => tokio::time::timeout(patience, attach).await.is_err(),
+            });
+            remove(&network, &sandbox).await;
+            assert_eq!(network.attachment(&sandbox), None);
+        }
+        assert!(
+            refused > 0,
+            "every attach was quicker than its caller's patience"
+        );
+        assert_eq!(node.counts(), before);
     });
 }
