@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
+use super::super::route::RouteSocket;
 use super::super::{Network, NetworkConfig, NetworkErrorKind};
 use super::{greet, on_a_node, pod, remove};
 
@@ -34,6 +35,10 @@ fn root_two_pods_reach_each_other_and_the_node_and_leave_nothing() {
         assert_eq!(network.attachment("web-2"), Some(at_two.clone()));
         assert_eq!(network.attach("web-2", &two).await.unwrap(), at_two);
 
+        // Or the first packets are lost. A bridge that hears of its ports late is what a busy machine shows.
+        let ports = RouteSocket::open().unwrap().links().unwrap();
+        let forwarding = ports.iter().filter(|link| link.forwarding).count();
+        assert_eq!(forwarding, 2, "{ports:?}");
         for took in [
             greet(Some(&one), Some(&two), at_two.address),
             greet(Some(&two), Some(&one), at_one.address),
