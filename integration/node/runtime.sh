@@ -27,12 +27,16 @@ runtime_own() {
     esac
 }
 
-# Cgroups outside cgroup2: containerd 1.6 uses the v1 controllers of a hybrid host.
-runtime_foreign_cgroups() {
-    if [ "$NODE_RUNTIME" = containerd ]; then
-        find /sys/fs/cgroup -mindepth 3 -path '*/k8s.io/*' -type d -printf 'cgroup %p\n' 2>/dev/null |
-            grep -v "^cgroup $NODE_CGROUP2/" || true
-    fi
+# containerd 1.6 uses the v1 controllers of a hybrid host, which a node has no
+# part of its own in: takes away the cgroups of this node's ids there. Called
+# from outside, when nothing of the node runs any more.
+runtime_remove_foreign_cgroups() {
+    local id
+    [ "$NODE_RUNTIME" = containerd ] || return 0
+    for id in "$NODE_WORK"/root/io.containerd.grpc.v1.cri/{sandboxes,containers}/*; do
+        rmdir /sys/fs/cgroup/*/k8s.io/"${id##*/}" 2>/dev/null || true
+    done
+    rmdir /sys/fs/cgroup/*/k8s.io 2>/dev/null || true
 }
 
 # Ends the daemon by the pid that start-daemon wrote; what it runs goes on.

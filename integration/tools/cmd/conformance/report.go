@@ -57,7 +57,7 @@ func resultOf(spec types.SpecReport) (result, bool) {
 		return result{side: passes}, true
 	case spec.State.Is(types.SpecStateSkipped) && spec.Failure.Message == "":
 		return result{}, false
-	case spec.State.Is(types.SpecStateSkipped|types.SpecStatePending):
+	case spec.State.Is(types.SpecStateSkipped | types.SpecStatePending):
 		return result{skipped, oneLine(spec.Failure.Message)}, true
 	default:
 		return result{notYet, oneLine(spec.Failure.Message)}, true

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -98,12 +99,14 @@ func defaultLayer(programs string) *layer {
 	return made
 }
 
-func plainBusybox() *layer {
+// plainBusybox is the first layer of most images, made once: it is compressed
+// once too.
+var plainBusybox = sync.OnceValue(func() *layer {
 	return addAppletShell(busyboxLayer(passwd, group))
-}
+})
 
 func nginxLayer(port int) *layer {
-	made := plainBusybox()
+	made := addAppletShell(busyboxLayer(passwd, group))
 	made.program("/usr/sbin/nginx", "/usr/sbin/nginx")
 	made.file("etc/nginx/nginx.conf", 0o644, fmt.Sprintf(webServer, port))
 	made.file("usr/share/nginx/html/index.html", 0o644, "<h1>It works!</h1>\n")
@@ -142,7 +145,7 @@ func serverRecipes(programs string) []recipe {
 	privileges.copy(filepath.Join(programs, "image-nonewprivs"), "/nnp", 0o4755)
 
 	// The multiple containers specs wait for the word httpd in the log.
-	httpd := plainBusybox()
+	httpd := newLayer()
 	httpd.file("www/index.html", 0o644, "<h1>It works!</h1>\n")
 
 	return []recipe{
@@ -168,7 +171,7 @@ func serverRecipes(programs string) []recipe {
 		},
 		{
 			references: []string{endToEnd + "httpd:2.4.39-4"},
-			layers:     []*layer{httpd},
+			layers:     []*layer{plainBusybox(), httpd},
 			config: v1.Config{
 				Env: []string{searchPath},
 				Cmd: []string{"sh", "-c", "echo httpd listens on port 80; exec httpd -f -v -p 80 -h /www"},

@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"io/fs"
@@ -28,6 +29,7 @@ type layer struct {
 	writer  *tar.Writer
 	present map[string]bool
 	err     error
+	built   v1.Layer
 }
 
 func newLayer() *layer {
@@ -123,16 +125,18 @@ func (l *layer) tree(source string) {
 	}
 }
 
-// build ends the archive. The result is compressed with gzip.
+// build ends the archive. The result is compressed with gzip, quickly: every
+// node in a box makes its images.
 func (l *layer) build() (v1.Layer, error) {
-	if l.err != nil {
-		return nil, l.err
+	if l.err != nil || l.built != nil {
+		return l.built, l.err
 	}
 	if err := l.writer.Close(); err != nil {
 		return nil, fmt.Errorf("end of archive: %w", err)
 	}
 	content := l.archive.Bytes()
-	return tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+	l.built, l.err = tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(content)), nil
-	})
+	}, tarball.WithCompressionLevel(gzip.BestSpeed), tarball.WithCompressedCaching)
+	return l.built, l.err
 }
