@@ -6,6 +6,11 @@
     reason = "a test says what went wrong by panicking"
 )]
 
+use std::fs::File;
+use std::io::BufRead as _;
+use std::io::BufReader;
+use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use carpel_integration::crictl::text;
@@ -96,6 +101,71 @@ fn root_a_stopped_daemon_leaves_its_pods_running() {
         node.ask(&["exec", "-s", &worker, "echo", "served"]),
         "served"
     );
+    node.remove_pod(&pod);
+    node.finish();
+}
+
+/// A line of output, with its end, as the container writes it.
+const LINE_BYTES: u64 = 100;
+const OUTPUT_BYTES: u64 = 1 << 30;
+
+/// Counts the bytes of output that a log holds, and checks that each line of it
+/// is the one that was written.
+fn output_bytes(log: &Path) -> u64 {
+    let mut reader = BufReader::with_capacity(1 << 20, File::open(log).unwrap());
+    let expected = "x".repeat(usize::try_from(LINE_BYTES).unwrap() - 1);
+    let mut line = Vec::new();
+    let mut total = 0;
+    while reader.read_until(b'\n', &mut line).unwrap() > 0 {
+        // "2026-11-23T06:21:51.123456789Z stdout F xxx…\n"
+        let mut fields = line.splitn(4, |byte| *byte == b' ').skip(1);
+        assert_eq!(fields.next(), Some(&b"stdout"[..]), "{line:?}");
+        let whole = match fields.next().unwrap() {
+            b"F" => true,
+            b"P" => false,
+            other => panic!("neither F nor P: {other:?}"),
+        };
+        let text = fields.next().unwrap();
+        let text = &text[..text.len() - 1];
+        assert!(expected.as_bytes().starts_with(text), "{line:?}");
+        assert!(!whole || text.len() == expected.len(), "cut: {line:?}");
+        total += text.len() as u64 + u64::from(whole);
+        line.clear();
+    }
+    total
+}
+
+#[test]
+fn root_no_output_is_lost_while_the_daemon_is_dead() {
+    let Some(node) = Node::start_carpel() else {
+        return;
+    };
+    let pod = node.run_pod(pod("verbose"));
+    let script = format!(
+        "yes {} | head -c {OUTPUT_BYTES}",
+        "x".repeat(usize::try_from(LINE_BYTES).unwrap() - 1)
+    );
+    let verbose = node.start_container(&pod, &container("verbose", &["sh", "-c", &script]));
+    let status = node.ask_json(&["inspect", &verbose]);
+    let log = PathBuf::from(text(&status, "/status/logPath"));
+    let process = u32::try_from(status["info"]["pid"].as_u64().unwrap()).unwrap();
+
+    wait_for("a quarter of the output", Duration::from_secs(60), || {
+        (std::fs::metadata(&log).unwrap().len() > OUTPUT_BYTES / 4).then_some(())
+    });
+    assert!(
+        node.is_running(process),
+        "it ended before the daemon was killed"
+    );
+    node.kill_daemon();
+    // The container needs nobody to finish: it was never blocked.
+    wait_for("the end of the output", Duration::from_secs(120), || {
+        (!node.is_running(process)).then_some(())
+    });
+    node.start_daemon();
+    let status = node.wait_until_exited(&verbose);
+    assert_eq!(status["exitCode"], 0, "{status:#}");
+    assert_eq!(output_bytes(&log), OUTPUT_BYTES);
     node.remove_pod(&pod);
     node.finish();
 }
