@@ -71,7 +71,8 @@ conformance-accept: node-carpel ## write what critest shows now into expected.tx
 bench: node-carpel node-containerd ## time every CRI call on Carpel and on containerd, side by side
 	cargo build --release --package carpel-bench
 	integration/node/pair bash -c 'target/release/carpel-bench \
-	    --endpoint "carpel=$$CARPEL_SOCKET" --endpoint "containerd=$$CONTAINERD_SOCKET" $(BENCH_FLAGS)'
+	    --endpoint "carpel=unix://$$CARPEL_SOCKET" --endpoint "containerd=unix://$$CONTAINERD_SOCKET" \
+	    --image registry.k8s.io/e2e-test-images/busybox:1.29-2 $(BENCH_FLAGS)'
 
 .PHONY: uml
 uml: ## boot User-mode Linux, which has cgroup v2 controllers, and try limits there
@@ -125,9 +126,10 @@ docs: ## build the API documentation
 	cargo doc --workspace --no-deps --document-private-items
 
 .PHONY: coverage
-coverage: ## line coverage of the unit tests, with rustc's own instrumentation
+coverage: ## line coverage of the unit tests
 	@$(need) rust build
-	integration/coverage
+	@command -v cargo-llvm-cov >/dev/null || { echo "installing cargo-llvm-cov"; cargo install --locked cargo-llvm-cov; }
+	cargo llvm-cov --workspace --exclude carpel-integration --summary-only
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZ_SECONDS (default 30)

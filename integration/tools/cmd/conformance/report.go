@@ -70,6 +70,8 @@ func oneLine(message string) string {
 	if at := strings.Index(line, "rpc error: "); at >= 0 {
 		line = line[at:]
 	}
+	// What follows is a dump of the error's memory.
+	line, _, _ = strings.Cut(line, " { s: ")
 	if utf8.RuneCountInString(line) > reasonLimit {
 		line = string([]rune(line)[:reasonLimit]) + "…"
 	}
