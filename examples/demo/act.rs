@@ -229,7 +229,7 @@ async fn stop(client: &mut Client, pod: &Pod, screen: &mut Screen) -> Result<(),
         let start = Instant::now();
         client.stop(id, 5).await?;
         screen.say(&format!(
-            "{name} stopped in {}",
+            "{name} ended by itself {} after SIGTERM",
             milliseconds(start.elapsed())
         ));
     }
