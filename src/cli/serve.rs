@@ -22,7 +22,7 @@ const MALLOC_ARENAS: NonZeroU8 = const { NonZeroU8::new(2).unwrap() };
 pub(super) fn run(arguments: ServeArguments) -> Result<(), CliError> {
     let config = configure(arguments)?;
     logging::start(&config.log)?;
-    if !carpel_linux::memory::limit_malloc_arenas(MALLOC_ARENAS) {
+    if !carpel_linux::allocator::limit_malloc_arenas(MALLOC_ARENAS) {
         tracing::debug!("the allocator takes no limit of arenas");
     }
     let open_files = open_files::raise().map_err(CliError::OpenFiles)?;

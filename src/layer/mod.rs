@@ -1,1 +1,27 @@
 //! Unpacking of layer archives below a directory descriptor.
+//!
+//! An archive comes from strangers and is unpacked with root's powers, so nothing in it is trusted: names are
+//! resolved below the target by `openat2(RESOLVE_IN_ROOT)`, never as strings; entries, bytes, names and the windows
+//! of compressors are bounded. Whiteouts become what overlayfs understands (kernel `Documentation/filesystems/
+//! overlayfs.rst`). All functions block: call them on a thread that may. Where the archive comes from and where the
+//! directory goes is the caller's business.
+
+mod archive;
+mod compression;
+mod error;
+mod extract;
+mod header;
+mod inherit;
+mod metadata;
+mod pax;
+mod place;
+#[cfg(test)]
+mod tests;
+mod unpack;
+
+pub use archive::Archive;
+pub use compression::{Compression, decompress};
+pub use error::{ErrorKind, LayerError};
+pub use header::{Entry, EntryKind, Timestamp};
+pub use inherit::inherit;
+pub use unpack::{Limits, Unpacked, unpack};

@@ -1,1 +1,25 @@
 //! A client of OCI distribution registries.
+//!
+//! A [`Session`] pulls from one repository: it knows the hosts to try (containerd's `hosts.toml` layout, read anew for
+//! each session), answers their challenges, follows redirects, and repeats what is worth repeating. Nothing is kept
+//! between sessions, so an idle daemon pays nothing. What manifests mean, and where blobs go, is the caller's
+//! business.
+
+mod blob;
+mod challenge;
+mod credentials;
+mod error;
+#[cfg(test)]
+pub(crate) mod fake;
+mod hosts;
+mod session;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod token;
+mod transport;
+
+pub use blob::BlobStream;
+pub use credentials::Credentials;
+pub use error::{ErrorKind, RegistryError};
+pub use session::{Manifest, Registry, RegistryConfig, Session};

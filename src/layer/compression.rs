@@ -1,0 +1,56 @@
+//! Compression, told by the first bytes: media types in manifests lie too often.
+
+use std::io::{self, BufReader, Cursor, Read};
+
+use flate2::bufread::MultiGzDecoder;
+
+/// Bytes read from the source at once.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The largest zstd window that is accepted: 32 MiB. It bounds memory (RFC 8878 §3.1.1.1.2); `zstd -19` uses 8 MiB.
+const ZSTD_WINDOW_LOG_MAX: u32 = 25;
+
+/// How an archive is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// RFC 1952, possibly of several members.
+    Gzip,
+    /// RFC 8878, possibly of several frames.
+    Zstd,
+}
+
+impl Compression {
+    /// Tells the compression from an archive's first bytes (four are enough).
+    #[must_use]
+    pub fn detect(beginning: &[u8]) -> Self {
+        match beginning {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            // A skippable frame (RFC 8878 §3.1.2), with which estargz-like zstd:chunked layers may begin.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+}
+
+/// A reader of the uncompressed bytes of `source`.
+///
+/// # Errors
+/// Of reading the first bytes of `source`.
+pub fn decompress<'a>(mut source: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+    let mut beginning = Vec::new();
+    source.by_ref().take(4).read_to_end(&mut beginning)?;
+    let compression = Compression::detect(&beginning);
+    let source = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(beginning).chain(source));
+    Ok(match compression {
+        Compression::None => Box::new(source),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(source)),
+        Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            Box::new(decoder)
+        }
+    })
+}

@@ -1,0 +1,301 @@
+//! Making one entry below the target.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+
+use super::header::Stretch;
+use super::place::{self, Occupant, Root, clean};
+use super::{Entry, EntryKind, LayerError, Timestamp, metadata};
+
+/// How the names of whiteouts begin (OCI image-spec, layer.md §Whiteouts).
+const WHITEOUT: &[u8] = b".wh.";
+
+/// The whiteout of everything that lower layers have in a directory.
+const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
+
+/// How the names of AUFS's own files begin, which old layers contain and nobody wants.
+const AUFS_OWN: &[u8] = b".wh..wh.";
+
+/// The longest name (PATH_MAX, limits.h).
+const NAME_BYTES_MAX: usize = 4096;
+
+/// Memory that the names of directories may take until their times are set.
+const DIRECTORY_NAMES_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Makes entries below a target, one after another.
+#[derive(Debug)]
+pub(super) struct Extractor {
+    root: Root,
+    /// Times of directories are set at the end: every entry in them changes them.
+    times: BTreeMap<PathBuf, Timestamp>,
+    names_bytes: u64,
+}
+
+impl Extractor {
+    pub(super) fn new(root: Root) -> Self {
+        Self {
+            root,
+            times: BTreeMap::new(),
+            names_bytes: 0,
+        }
+    }
+
+    /// Makes one entry; `data` gives the bytes of a file.
+    pub(super) fn extract(
+        &mut self,
+        entry: &Entry,
+        data: &mut impl Read,
+    ) -> Result<(), LayerError> {
+        let shown = || PathBuf::from(OsStr::from_bytes(&entry.path));
+        let refused = |step| {
+            move |source| LayerError::Entry {
+                step,
+                path: shown(),
+                source,
+            }
+        };
+        let path = clean(&shown());
+        if entry.path.len() > NAME_BYTES_MAX || entry.link.len() > NAME_BYTES_MAX {
+            return Err(refused("resolve")(io::ErrorKind::InvalidFilename.into()));
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return self.describe_root(entry).map_err(refused("describe"));
+        };
+        if let Some(hidden) = name.as_bytes().strip_prefix(WHITEOUT) {
+            return self
+                .whiteout(parent, name.as_bytes(), OsStr::from_bytes(hidden))
+                .map_err(refused("white out"));
+        }
+        match &entry.kind {
+            EntryKind::Directory => {
+                self.directory(&path, parent, name, entry)
+                    .map_err(refused("make directory"))?;
+                self.remember_times(path, entry.modified)
+            }
+            EntryKind::File(stretches) => self
+                .file((parent, name), entry, stretches, data)
+                .map_err(refused("write")),
+            EntryKind::HardLink => self
+                .hard_link(parent, name, &entry.link)
+                .map_err(refused("link")),
+            EntryKind::SymbolicLink
+            | EntryKind::CharacterDevice
+            | EntryKind::BlockDevice
+            | EntryKind::Fifo => self.node(parent, name, entry).map_err(refused("make")),
+        }
+    }
+
+    /// Sets the times of directories and hands out which directories no entry has described.
+    pub(super) fn finish(self) -> Result<Vec<PathBuf>, LayerError> {
+        for (path, modified) in &self.times {
+            let outcome = self.set_directory_times(path, *modified);
+            outcome.map_err(|source| LayerError::Entry {
+                step: "set times of",
+                path: path.clone(),
+                source,
+            })?;
+        }
+        Ok(self.root.into_implied().into_iter().collect())
+    }
+
+    fn set_directory_times(&self, path: &Path, modified: Timestamp) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        match self.root.resolve(path, flags) {
+            Ok(directory) => {
+                rustix::fs::futimens(&directory, &metadata::times(modified))?;
+                Ok(())
+            }
+            // A later entry took its place.
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn remember_times(&mut self, path: PathBuf, modified: Timestamp) -> Result<(), LayerError> {
+        self.names_bytes += path.as_os_str().len() as u64;
+        if self.names_bytes > DIRECTORY_NAMES_BYTES_MAX {
+            return Err(LayerError::TooLarge {
+                what: "bytes of directory names",
+                limit: DIRECTORY_NAMES_BYTES_MAX,
+            });
+        }
+        self.times.insert(path, modified);
+        Ok(())
+    }
+
+    fn describe_root(&mut self, entry: &Entry) -> io::Result<()> {
+        if entry.kind != EntryKind::Directory {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        metadata::apply(self.root.directory(), entry)?;
+        self.root.is_described(Path::new(""));
+        self.times.insert(PathBuf::new(), entry.modified);
+        Ok(())
+    }
+
+    fn whiteout(&mut self, parent: &Path, name: &[u8], hidden: &OsStr) -> io::Result<()> {
+        let directory = self.root.parent(parent)?;
+        if name == OPAQUE_WHITEOUT {
+            return metadata::make_opaque(directory.as_fd());
+        }
+        if name.starts_with(AUFS_OWN) {
+            return Ok(());
+        }
+        if matches!(hidden.as_bytes(), b"" | b"." | b"..") {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        }
+        match place::occupant(directory.as_fd(), hidden)? {
+            Occupant::Nothing => {
+                let mode = Mode::empty();
+                rustix::fs::mknodat(directory, hidden, FileType::CharacterDevice, mode, 0)?;
+                Ok(())
+            }
+            // A whiteout hides what lower layers have, not what this one brings.
+            Occupant::Directory => {
+                let own = rustix::fs::openat(
+                    directory,
+                    hidden,
+                    OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                    Mode::empty(),
+                )?;
+                metadata::make_opaque(own.as_fd())
+            }
+            Occupant::Whiteout | Occupant::Other => Ok(()),
+        }
+    }
+
+    fn directory(
+        &mut self,
+        path: &Path,
+        parent: &Path,
+        name: &OsStr,
+        entry: &Entry,
+    ) -> io::Result<()> {
+        let before = place::occupant(self.root.parent(parent)?.as_fd(), name)?;
+        if before != Occupant::Directory {
+            self.root.clear(parent, name, before)?;
+            let private = Mode::from_raw_mode(0o700);
+            rustix::fs::mkdirat(self.root.parent(parent)?, name, private)?;
+        }
+        let directory = rustix::fs::openat(
+            self.root.parent(parent)?,
+            name,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        metadata::apply(directory.as_fd(), entry)?;
+        if before == Occupant::Whiteout {
+            metadata::make_opaque(directory.as_fd())?;
+        }
+        self.root.is_described(path);
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        (parent, name): (&Path, &OsStr),
+        entry: &Entry,
+        stretches: &[Stretch],
+        data: &mut impl Read,
+    ) -> io::Result<()> {
+        let parent = self.vacate(parent, name)?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let private = Mode::from_raw_mode(0o600);
+        let mut file = File::from(rustix::fs::openat(parent, name, flags, private)?);
+        if stretches.is_empty() {
+            copy_exactly(data, &mut file, stored_bytes(entry, stretches))?;
+        }
+        for stretch in stretches {
+            file.seek(SeekFrom::Start(stretch.offset))?;
+            copy_exactly(data, &mut file, stretch.length)?;
+        }
+        if !stretches.is_empty() {
+            file.set_len(entry.size)?;
+        }
+        metadata::apply(file.as_fd(), entry)?;
+        rustix::fs::futimens(&file, &metadata::times(entry.modified))?;
+        Ok(())
+    }
+
+    fn hard_link(&mut self, parent: &Path, name: &OsStr, link: &[u8]) -> io::Result<()> {
+        let target = clean(Path::new(OsStr::from_bytes(link)));
+        let (Some(target_parent), Some(target_name)) = (target.parent(), target.file_name()) else {
+            return Err(io::ErrorKind::IsADirectory.into());
+        };
+        let target_parent = self.root.find(target_parent)?;
+        let linked =
+            place::status(target_parent.as_fd(), target_name)?.ok_or(io::ErrorKind::NotFound)?;
+        let present = place::status(self.root.parent(parent)?.as_fd(), name)?;
+        if present.is_some_and(|present| {
+            (present.st_dev, present.st_ino) == (linked.st_dev, linked.st_ino)
+        }) {
+            return Ok(());
+        }
+        let parent = self.vacate(parent, name)?;
+        rustix::fs::linkat(&target_parent, target_name, parent, name, AtFlags::empty())?;
+        Ok(())
+    }
+
+    fn node(&mut self, parent: &Path, name: &OsStr, entry: &Entry) -> io::Result<()> {
+        let parent = self.vacate(parent, name)?;
+        let private = Mode::from_raw_mode(0o600);
+        let device = rustix::fs::makedev(entry.device.0, entry.device.1);
+        match entry.kind {
+            EntryKind::SymbolicLink => {
+                rustix::fs::symlinkat(entry.link.as_slice(), parent, name)?;
+            }
+            EntryKind::CharacterDevice => {
+                rustix::fs::mknodat(parent, name, FileType::CharacterDevice, private, device)?;
+            }
+            EntryKind::BlockDevice => {
+                rustix::fs::mknodat(parent, name, FileType::BlockDevice, private, device)?;
+            }
+            _ => rustix::fs::mknodat(parent, name, FileType::Fifo, private, 0)?,
+        }
+        metadata::apply_at(parent.as_fd(), name, entry)
+    }
+
+    /// The open directory of a place with nothing at it.
+    fn vacate(&mut self, parent: &Path, name: &OsStr) -> io::Result<&std::os::fd::OwnedFd> {
+        let before = place::occupant(self.root.parent(parent)?.as_fd(), name)?;
+        self.root.clear(parent, name, before)?;
+        self.root.parent(parent)
+    }
+}
+
+/// A sparse file with data has stretches; one without has nothing but its size.
+fn stored_bytes(entry: &Entry, stretches: &[Stretch]) -> u64 {
+    if stretches.is_empty() { entry.size } else { 0 }
+}
+
+/// io::copy hands files to the kernel where it can, but its data comes from a decompressor here: one buffer on the
+/// heap, reused by nobody, would be 8 KiB; larger pieces halve the calls.
+fn copy_exactly(data: &mut impl Read, file: &mut File, length: u64) -> io::Result<()> {
+    let mut buffer = [0_u8; 32 * 1024];
+    let mut left = length;
+    while left > 0 {
+        let wanted = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        match data.read(&mut buffer[..wanted]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                file.write_all(&buffer[..count])?;
+                left -= count as u64;
+            }
+            Err(interrupted) if interrupted.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

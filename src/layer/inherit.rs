@@ -1,0 +1,120 @@
+//! Giving directories that a layer only passes through what the layers below say of them.
+//!
+//! A layer with `etc/motd` but no entry for `etc/` gets a directory `etc` from us, and overlayfs shows its owner and
+//! mode in place of the real ones below. Layers are unpacked at the same time, so this is done when those below are
+//! there. The peers do the same when they unpack.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::{LayerError, metadata, place};
+
+/// The largest list of names and the largest value of extended attributes (xattr(7)).
+const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
+
+/// Copies mode, owner, times and extended attributes onto the `implied` directories of `target` from the first of
+/// `lower` (top first) that has them.
+///
+/// # Errors
+/// `Target` if a layer cannot be opened, `Entry` if a directory cannot be changed.
+pub fn inherit(target: &Path, implied: &[PathBuf], lower: &[PathBuf]) -> Result<(), LayerError> {
+    let lower = lower
+        .iter()
+        .map(|path| open(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    let root = open(target)?;
+    for path in implied {
+        inherit_one(&root, path, &lower).map_err(|source| LayerError::Entry {
+            step: "inherit",
+            path: path.clone(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<OwnedFd, LayerError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|source| LayerError::Target {
+        path: path.to_owned(),
+        source: source.into(),
+    })
+}
+
+fn inherit_one(root: &OwnedFd, path: &Path, lower: &[OwnedFd]) -> io::Result<()> {
+    for layer in lower {
+        match place::resolve(
+            layer.as_fd(),
+            path,
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK,
+        ) {
+            // Not in this layer; or a whiteout, which has no driver: nothing below counts any more.
+            Err(Errno::NOENT) => {}
+            Err(Errno::NXIO | Errno::NODEV | Errno::LOOP | Errno::NOTDIR) => return Ok(()),
+            Err(error) => return Err(error.into()),
+            Ok(found) => {
+                let status = rustix::fs::fstat(&found)?;
+                if FileType::from_raw_mode(status.st_mode) != FileType::Directory {
+                    return Ok(());
+                }
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+                let own = place::resolve(root.as_fd(), path, flags)?;
+                return copy(&found, &own);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn copy(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
+    let status = rustix::fs::fstat(from)?;
+    rustix::fs::fchown(
+        to,
+        Some(Uid::from_raw(status.st_uid)),
+        Some(Gid::from_raw(status.st_gid)),
+    )?;
+    rustix::fs::fchmod(to, Mode::from_raw_mode(status.st_mode & 0o7777))?;
+    for (name, value) in attributes(from)? {
+        let outcome = rustix::fs::fsetxattr(to, name.as_slice(), &value, XattrFlags::empty());
+        metadata::tolerate(&name, outcome)?;
+    }
+    let modified = Timespec {
+        tv_sec: status.st_mtime,
+        tv_nsec: status.st_mtime_nsec.cast_signed(),
+    };
+    let times = Timestamps {
+        last_access: modified,
+        last_modification: modified,
+    };
+    rustix::fs::futimens(to, &times)?;
+    Ok(())
+}
+
+fn attributes(directory: &OwnedFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut names = Vec::with_capacity(ATTRIBUTE_BYTES_MAX);
+    match rustix::fs::flistxattr(directory, spare_capacity(&mut names)) {
+        Err(Errno::NOTSUP) => return Ok(Vec::new()),
+        outcome => outcome?,
+    };
+    let mut attributes = Vec::new();
+    for name in names.split(|byte| *byte == 0) {
+        if name.is_empty() || !metadata::is_wanted(name) {
+            continue;
+        }
+        let mut value = Vec::with_capacity(ATTRIBUTE_BYTES_MAX);
+        match rustix::fs::fgetxattr(directory, name, spare_capacity(&mut value)) {
+            Ok(_) => attributes.push((name.to_vec(), value)),
+            Err(error) => tracing::debug!(
+                descriptor = directory.as_raw_fd(),
+                %error,
+                "an extended attribute cannot be read"
+            ),
+        }
+    }
+    Ok(attributes)
+}

@@ -1,0 +1,248 @@
+//! The unpacked layers: a directory each, by chain id.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::trash::Trash;
+use super::usage::measure;
+use super::{ChainId, SnapshotError, Usage};
+
+/// How the directories of layers that are being unpacked begin.
+const STAGING: &str = ".new-";
+
+/// The file beside a layer's directory that says what it is.
+const RECORD: &str = "layer.json";
+
+/// The unpacked layers.
+#[derive(Debug)]
+pub(super) struct Layers {
+    folder: PathBuf,
+    trash: Trash,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    layers: HashMap<ChainId, Layer>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Layer {
+    number: u64,
+    usage: Usage,
+}
+
+/// `layer.json`; `docs/state-on-disk.md` describes it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    version: u32,
+    chain_id: ChainId,
+    bytes: u64,
+    inodes: u64,
+}
+
+/// The version of [`Record`] that is written and read.
+const RECORD_VERSION: u32 = 1;
+
+impl Layers {
+    /// Reads what is there and discards what is not whole.
+    pub(super) fn open(folder: PathBuf, trash: Trash) -> Result<Arc<Self>, SnapshotError> {
+        let prepare = |path: &Path| {
+            let path = path.to_owned();
+            |source| SnapshotError::Prepare { path, source }
+        };
+        fs::create_dir_all(&folder).map_err(prepare(&folder))?;
+        let mut table = Table::default();
+        for entry in fs::read_dir(&folder).map_err(prepare(&folder))? {
+            let entry = entry.map_err(prepare(&folder))?;
+            let name = entry.file_name();
+            let number = name.to_string_lossy().parse::<u64>();
+            if let Ok(number) = number {
+                table.next = table.next.max(number.saturating_add(1));
+            }
+            match (number, read_record(&entry.path())) {
+                (Ok(number), Ok(record)) => {
+                    let usage = Usage {
+                        bytes: record.bytes,
+                        inodes: record.inodes,
+                    };
+                    table
+                        .layers
+                        .insert(record.chain_id, Layer { number, usage });
+                }
+                (_, outcome) => {
+                    let reason = outcome.err().map(|error| error.to_string());
+                    tracing::info!(path = %entry.path().display(), reason, "an unfinished layer is discarded");
+                    trash
+                        .discard(&entry.path())
+                        .map_err(prepare(&entry.path()))?;
+                }
+            }
+        }
+        Ok(Arc::new(Self {
+            folder,
+            trash,
+            table: Mutex::new(table),
+        }))
+    }
+
+    pub(super) fn path(&self, chain_id: &ChainId) -> Option<PathBuf> {
+        let layer = *self.lock().layers.get(chain_id)?;
+        Some(self.path_of(layer.number))
+    }
+
+    pub(super) fn chain_ids(&self) -> Vec<ChainId> {
+        self.lock().layers.keys().cloned().collect()
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        for layer in self.lock().layers.values() {
+            usage += layer.usage;
+        }
+        usage
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn stage(self: &Arc<Self>, chain_id: &ChainId) -> Result<Staging, SnapshotError> {
+        let number = {
+            let mut table = self.lock();
+            table.next += 1;
+            table.next - 1
+        };
+        let directory = self.folder.join(format!("{STAGING}{number}"));
+        let staging = Staging {
+            layers: Arc::clone(self),
+            chain_id: chain_id.clone(),
+            number,
+            path: directory.join("fs"),
+            directory,
+        };
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&staging.directory)
+            .and_then(|()| fs::DirBuilder::new().mode(0o755).create(&staging.path))
+            .map_err(|source| SnapshotError::Prepare {
+                path: staging.path.clone(),
+                source,
+            })?;
+        Ok(staging)
+    }
+
+    pub(super) fn remove(&self, chain_id: &ChainId) -> Result<(), SnapshotError> {
+        let Some(layer) = self.lock().layers.remove(chain_id) else {
+            return Ok(());
+        };
+        self.trash
+            .discard(&self.folder.join(layer.number.to_string()))
+            .map_err(|source| SnapshotError::Remove {
+                chain_id: chain_id.clone(),
+                source,
+            })
+    }
+
+    fn path_of(&self, number: u64) -> PathBuf {
+        self.folder.join(number.to_string()).join("fs")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A layer that is being unpacked. Dropped without [`Staging::commit`], it goes to the trash.
+#[derive(Debug)]
+pub struct Staging {
+    layers: Arc<Layers>,
+    chain_id: ChainId,
+    number: u64,
+    directory: PathBuf,
+    path: PathBuf,
+}
+
+impl Staging {
+    /// The empty directory to unpack into.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the layer durable and visible, and returns where it is. If the same chain was committed meanwhile, that
+    /// one stays and this one is discarded. Blocks for as long as the disk needs to write the layer.
+    ///
+    /// # Errors
+    /// `Commit` by the step that the file system refused; nothing is visible then.
+    pub fn commit(self) -> Result<PathBuf, SnapshotError> {
+        if let Some(path) = self.layers.path(&self.chain_id) {
+            return Ok(path);
+        }
+        let chain_id = &self.chain_id;
+        let refused = |step| {
+            move |source| SnapshotError::Commit {
+                chain_id: chain_id.clone(),
+                step,
+                source,
+            }
+        };
+        let usage = measure(&self.path).map_err(refused("measure"))?;
+        let record = Record {
+            version: RECORD_VERSION,
+            chain_id: self.chain_id.clone(),
+            bytes: usage.bytes,
+            inodes: usage.inodes,
+        };
+        write_record(&self.directory, &record).map_err(refused("record"))?;
+        let folder = File::open(&self.layers.folder).map_err(refused("sync"))?;
+        // One call for tens of thousands of files (syncfs(2) reports errors of writing since Linux 5.8).
+        rustix::fs::syncfs(&folder).map_err(|errno| refused("sync")(errno.into()))?;
+        let number = self.number;
+        let mut table = self.layers.lock();
+        if let Some(layer) = table.layers.get(&self.chain_id) {
+            return Ok(self.layers.path_of(layer.number));
+        }
+        fs::rename(&self.directory, self.layers.folder.join(number.to_string()))
+            .map_err(refused("rename"))?;
+        table
+            .layers
+            .insert(self.chain_id.clone(), Layer { number, usage });
+        drop(table);
+        folder.sync_all().map_err(refused("sync"))?;
+        Ok(self.layers.path_of(number))
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // After a commit there is nothing at this place any more.
+        if let Err(error) = self.layers.trash.discard(&self.directory) {
+            tracing::warn!(path = %self.directory.display(), %error, "an unfinished layer stays until the next start");
+        }
+    }
+}
+
+fn write_record(directory: &Path, record: &Record) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(directory.join(RECORD))?;
+    file.write_all(&serde_json::to_vec(record)?)
+}
+
+fn read_record(directory: &Path) -> io::Result<Record> {
+    let record: Record = serde_json::from_slice(&fs::read(directory.join(RECORD))?)?;
+    match record.version {
+        RECORD_VERSION => Ok(record),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}

@@ -1,0 +1,228 @@
+//! The store of snapshots: layers, and what containers write on top of them.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::layers::Layers;
+use super::trash::Trash;
+use super::usage::measure;
+use super::{ChainId, SnapshotError, Staging, Usage};
+
+/// The store of snapshots; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Snapshots {
+    layers: Arc<Layers>,
+    containers: Arc<PathBuf>,
+    trash: Trash,
+}
+
+/// What overlayfs needs for the root of one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rootfs {
+    /// The unpacked layers, top first, as in overlayfs's `lowerdir`.
+    pub lower: Vec<PathBuf>,
+    /// What the container writes.
+    pub upper: PathBuf,
+    /// overlayfs's own folder, on the same file system.
+    pub work: PathBuf,
+}
+
+impl Snapshots {
+    /// Opens the store below `root`, making it if needed, and discards what is not whole.
+    ///
+    /// # Errors
+    /// `Prepare` if a folder cannot be made, read or cleaned.
+    pub fn open(root: &Path) -> Result<Self, SnapshotError> {
+        let prepare = |path: &Path| {
+            let path = path.to_owned();
+            |source| SnapshotError::Prepare { path, source }
+        };
+        let containers = root.join("containers");
+        let trash_folder = root.join("trash");
+        for folder in [&containers, &trash_folder] {
+            // Images contain setuid programs: nobody but root may reach them here.
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(prepare(folder))?;
+        }
+        let trash = Trash::open(trash_folder.clone()).map_err(prepare(&trash_folder))?;
+        let layers = Layers::open(root.join("snapshots"), trash.clone())?;
+        let private = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(layers.folder(), private).map_err(prepare(layers.folder()))?;
+        Ok(Self {
+            layers,
+            containers: Arc::new(containers),
+            trash,
+        })
+    }
+
+    /// Where the layer of this chain is unpacked, if it is.
+    #[must_use]
+    pub fn layer(&self, chain_id: &ChainId) -> Option<PathBuf> {
+        self.layers.path(chain_id)
+    }
+
+    /// All chains that have an unpacked layer.
+    #[must_use]
+    pub fn chain_ids(&self) -> Vec<ChainId> {
+        self.layers.chain_ids()
+    }
+
+    /// Begins to unpack the layer of a chain: the caller fills [`Staging::path`] and commits.
+    ///
+    /// # Errors
+    /// `Prepare` if the directory cannot be made.
+    pub fn stage(&self, chain_id: &ChainId) -> Result<Staging, SnapshotError> {
+        self.layers.stage(chain_id)
+    }
+
+    /// Removes the layer of a chain; one that is not there is fine. The caller knows that no container uses it.
+    ///
+    /// # Errors
+    /// `Remove` if the file system refused.
+    pub fn remove_layer(&self, chain_id: &ChainId) -> Result<(), SnapshotError> {
+        self.layers.remove(chain_id)
+    }
+
+    /// Makes the writable layer of a container on top of `chain` (bottom first, as in an image's configuration). The
+    /// directories of an earlier attempt are kept with what is in them.
+    ///
+    /// # Errors
+    /// `Missing` if a layer is not unpacked, `BadContainerId`, and `Writable` if the file system refused.
+    pub fn prepare(&self, container_id: &str, chain: &[ChainId]) -> Result<Rootfs, SnapshotError> {
+        let directory = self.writable(container_id)?;
+        let lower = chain
+            .iter()
+            .rev()
+            .map(|chain_id| {
+                self.layer(chain_id).ok_or_else(|| SnapshotError::Missing {
+                    chain_id: chain_id.clone(),
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let rootfs = Rootfs {
+            upper: directory.join("upper"),
+            work: directory.join("work"),
+            lower,
+        };
+        make_writable(&directory, &rootfs).map_err(|source| SnapshotError::Writable {
+            container_id: container_id.to_owned(),
+            step: "make",
+            source,
+        })?;
+        Ok(rootfs)
+    }
+
+    /// Removes the writable layer of a container; one that is not there is fine. The files themselves go after the
+    /// call has returned.
+    ///
+    /// # Errors
+    /// `BadContainerId`, and `Writable` if the file system refused (`ResourceBusy`: it is still mounted).
+    pub fn remove_writable(&self, container_id: &str) -> Result<(), SnapshotError> {
+        let directory = self.writable(container_id)?;
+        self.trash
+            .discard(&directory)
+            .map_err(|source| SnapshotError::Writable {
+                container_id: container_id.to_owned(),
+                step: "remove",
+                source,
+            })
+    }
+
+    /// The containers that have a writable layer, for recovery.
+    ///
+    /// # Errors
+    /// `Prepare` if the folder cannot be listed.
+    pub fn containers(&self) -> Result<Vec<String>, SnapshotError> {
+        let unreadable = |source| SnapshotError::Prepare {
+            path: self.containers.to_path_buf(),
+            source,
+        };
+        let mut containers = Vec::new();
+        for entry in fs::read_dir(self.containers.as_path()).map_err(unreadable)? {
+            let name = entry.map_err(unreadable)?.file_name();
+            containers.push(name.to_string_lossy().into_owned());
+        }
+        Ok(containers)
+    }
+
+    /// What a container has written, as `du` counts it. Walks the directory.
+    ///
+    /// # Errors
+    /// `BadContainerId`, and `Writable` if there is no such layer or it cannot be read.
+    pub fn writable_usage(&self, container_id: &str) -> Result<Usage, SnapshotError> {
+        let directory = self.writable(container_id)?;
+        measure(&directory.join("upper")).map_err(|source| SnapshotError::Writable {
+            container_id: container_id.to_owned(),
+            step: "measure",
+            source,
+        })
+    }
+
+    /// What all unpacked layers take, from their records.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.layers.usage()
+    }
+
+    /// What all writable layers take. Walks all of them.
+    ///
+    /// # Errors
+    /// `Prepare` if the folder cannot be read.
+    pub fn containers_usage(&self) -> Result<Usage, SnapshotError> {
+        measure(&self.containers).map_err(|source| SnapshotError::Prepare {
+            path: self.containers.to_path_buf(),
+            source,
+        })
+    }
+
+    /// The folder of unpacked layers.
+    #[must_use]
+    pub fn layers_folder(&self) -> &Path {
+        self.layers.folder()
+    }
+
+    /// The folder of writable layers.
+    #[must_use]
+    pub fn containers_folder(&self) -> &Path {
+        &self.containers
+    }
+
+    fn writable(&self, container_id: &str) -> Result<PathBuf, SnapshotError> {
+        let is_name = !container_id.is_empty()
+            && container_id.len() <= 255
+            && container_id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+            && !container_id.starts_with('.');
+        match is_name {
+            true => Ok(self.containers.join(container_id)),
+            false => Err(SnapshotError::BadContainerId {
+                container_id: container_id.to_owned(),
+            }),
+        }
+    }
+}
+
+fn make_writable(directory: &Path, rootfs: &Rootfs) -> io::Result<()> {
+    for (path, mode) in [
+        (directory, 0o700),
+        (&rootfs.upper, 0o755),
+        (&rootfs.work, 0o700),
+    ] {
+        DirBuilder::new().recursive(true).mode(mode).create(path)?;
+    }
+    // The root directory of the merged tree is the upper one: it must look like the image's.
+    if let Some(top) = rootfs.lower.first() {
+        let image = fs::metadata(top)?;
+        std::os::unix::fs::chown(&rootfs.upper, Some(image.uid()), Some(image.gid()))?;
+        let mode = fs::Permissions::from_mode(image.mode() & 0o7777);
+        fs::set_permissions(&rootfs.upper, mode)?;
+    }
+    Ok(())
+}
