@@ -229,7 +229,8 @@ async fn kill_all(context: &Context) {
     let killed = cgroups
         .kill_sandbox(&parent, context.id(), KILL_PATIENCE)
         .await;
-    let shim_killed = cgroups.kill_shim(context.id(), KILL_PATIENCE).await;
+    let shim_killed = cgroups
+        .kill_shim(&context.cgroup_parent(), context.id(), KILL_PATIENCE).await;
     for error in [killed, shim_killed].into_iter().filter_map(Result::err) {
         tracing::error!(sandbox = context.id(), error = %super::driver::chain(&error), "processes of a lost pod");
     }

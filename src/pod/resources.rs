@@ -133,5 +133,6 @@ async fn end_processes(context: &Context) -> Result<(), PodError> {
         .kill_sandbox(&parent, context.id(), KILL_PATIENCE)
         .await?;
     context.slot.set_shim(None);
-    cgroups.kill_shim(context.id(), KILL_PATIENCE).await
+    cgroups
+        .kill_shim(&context.cgroup_parent(), context.id(), KILL_PATIENCE).await
 }

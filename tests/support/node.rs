@@ -201,7 +201,7 @@ impl SandboxNetworks for FakeNetworks {
         Vec::new()
     }
 
-    fn trouble(&self) -> Option<(String, String)> {
+    async fn trouble(&self) -> Option<(String, String)> {
         None
     }
 }
@@ -266,7 +266,7 @@ impl PodCgroups for FakeCgroups {
         Ok(())
     }
 
-    async fn kill_shim(&self, id: &str, _deadline: Duration) -> Result<(), PodError> {
+    async fn kill_shim(&self, _parent: &str, id: &str, _deadline: Duration) -> Result<(), PodError> {
         self.0.drop_prefix(&format!("shim {id}"));
         Ok(())
     }
