@@ -120,9 +120,9 @@ fn told(sandbox_id: &str, step: &str, error: NetworkError) -> PodError {
         NetworkErrorKind::Exhausted => PodErrorKind::ResourceExhausted,
         NetworkErrorKind::NotReady => PodErrorKind::Unavailable,
         NetworkErrorKind::InvalidArgument => PodErrorKind::InvalidArgument,
-        NetworkErrorKind::System { errno } if errno == libc::ENOSPC => {
-            PodErrorKind::ResourceExhausted
-        }
+        NetworkErrorKind::System {
+            errno: Some(libc::ENOSPC),
+        } => PodErrorKind::ResourceExhausted,
         NetworkErrorKind::Conflict
         | NetworkErrorKind::NotFound
         | NetworkErrorKind::System { .. } => PodErrorKind::Internal,
