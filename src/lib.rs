@@ -10,6 +10,7 @@ pub mod cri;
 pub mod daemon;
 pub mod image;
 pub mod layer;
+pub mod logging;
 pub mod network;
 pub mod oci;
 pub mod persist;

@@ -1,3 +1,7 @@
 //! The program `carpel`: parses the command line and hands over to `carpel::cli`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    carpel::cli::main()
+}

@@ -2,6 +2,8 @@
 //!
 //! The messages are generated from `proto/shim/shim.proto`; `docs/shim-protocol.md` tells how they are used.
 
+pub mod framing;
+
 /// The messages.
 #[allow(
     missing_docs,
@@ -26,3 +28,17 @@ pub const MAXIMUM_LARGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// How many descriptors a packet carries at the most, the memfd of a large one included.
 pub const MAXIMUM_DESCRIPTORS: usize = 8;
+
+/// How a container's first process was started, as bytes for the daemon's own file.
+#[must_use]
+pub fn to_bytes(process: &message::Process) -> Vec<u8> {
+    prost::Message::encode_to_vec(process)
+}
+
+/// The same, read again.
+///
+/// # Errors
+/// If the bytes are not such a message.
+pub fn from_bytes(bytes: &[u8]) -> Result<message::Process, prost::DecodeError> {
+    prost::Message::decode(bytes)
+}

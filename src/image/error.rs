@@ -75,6 +75,13 @@ pub(super) enum Failure {
         #[source]
         source: PersistError,
     },
+    #[error("read the records of a daemon before this one")]
+    Records {
+        #[source]
+        source: PersistError,
+    },
+    #[error("record {path} is of an unknown version")]
+    UnknownRecord { path: PathBuf },
     #[error("keep the lease of container {container_id}")]
     Lease {
         container_id: String,
@@ -175,7 +182,9 @@ impl ImageError {
                 | snapshot::ErrorKind::Invalid
                 | snapshot::ErrorKind::Io => ErrorKind::Io,
             },
-            Failure::Record { source, .. } | Failure::Lease { source, .. } => match source.kind() {
+            Failure::Record { source, .. }
+            | Failure::Records { source }
+            | Failure::Lease { source, .. } => match source.kind() {
                 persist::ErrorKind::DiskFull => ErrorKind::DiskFull,
                 persist::ErrorKind::Torn | persist::ErrorKind::Io => ErrorKind::Io,
             },
@@ -184,7 +193,9 @@ impl ImageError {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
                 _ => ErrorKind::Io,
             },
-            Failure::Task { .. } | Failure::Abandoned => ErrorKind::Io,
+            Failure::Task { .. } | Failure::Abandoned | Failure::UnknownRecord { .. } => {
+                ErrorKind::Io
+            }
         }
     }
 }

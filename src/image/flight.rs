@@ -13,6 +13,15 @@ use super::error::Failure;
 /// What came out, once it has.
 pub(super) type Outcome<V> = Option<Result<V, ImageError>>;
 
+/// Whose work one waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// One's own.
+    Began,
+    /// Somebody else's, with what that one brought along, such as credentials.
+    Joined,
+}
+
 /// What is under way, by key.
 #[derive(Debug)]
 pub(super) struct Flights<K, V> {
@@ -37,17 +46,21 @@ where
     where
         F: Future<Output = Result<V, ImageError>> + Send + 'static,
     {
-        wait(self.enter(key, work)).await
+        wait(self.enter(key, work).0).await
     }
 
     /// The same without waiting: the receiver gets the outcome.
-    pub(super) fn enter<F>(&self, key: K, work: impl FnOnce() -> F) -> watch::Receiver<Outcome<V>>
+    pub(super) fn enter<F>(
+        &self,
+        key: K,
+        work: impl FnOnce() -> F,
+    ) -> (watch::Receiver<Outcome<V>>, Role)
     where
         F: Future<Output = Result<V, ImageError>> + Send + 'static,
     {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(outcome) = running.get(&key) {
-            return outcome.clone();
+            return (outcome.clone(), Role::Joined);
         }
         let (sender, receiver) = watch::channel(None);
         running.insert(key.clone(), receiver.clone());
@@ -62,7 +75,7 @@ where
             drop(running);
             sender.send_replace(Some(outcome));
         });
-        receiver
+        (receiver, Role::Began)
     }
 }
 

@@ -1,8 +1,7 @@
 //! The image side as the rest of Carpel sees it.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use oci_spec::image::Digest;
@@ -10,13 +9,11 @@ use tokio::sync::Semaphore;
 
 use super::error::Failure;
 use super::flight::Flights;
-use super::image::{RECORD_VERSION, Record};
 use super::layers::Downloads;
-use super::lease::{LEASE_VERSION, Lease};
-use super::pull::{Arrival, DOCUMENT_BYTES_MAX, pull};
+use super::pull::{Arrival, pull};
 use super::reference::{Name, matches};
 use super::state::State;
-use super::{Image, ImageError, ImagesConfig, ImportOptions, RegistryAuth, import, manifest};
+use super::{Image, ImageError, ImagesConfig, ImportOptions, RegistryAuth, import};
 use crate::content::Content;
 use crate::persist::{self, Durability};
 use crate::registry::Registry;
@@ -304,7 +301,7 @@ impl Inner {
         self.images_folder().join(format!("{}.json", id.digest()))
     }
 
-    fn is_pinned(&self, image: &Image) -> bool {
+    pub(super) fn is_pinned(&self, image: &Image) -> bool {
         let is_match = |name: &String| {
             let mut patterns = self.config.pinned.iter();
             patterns.any(|pattern| matches(pattern, name))
@@ -315,88 +312,4 @@ impl Inner {
             .chain(&image.repo_digests)
             .any(is_match)
     }
-
-    fn load_images(&self) -> Result<(), ImageError> {
-        let mut images = BTreeMap::new();
-        for path in records(&self.images_folder())? {
-            match self.load_image(&path) {
-                Ok(image) => {
-                    images.insert(image.id.clone(), Arc::new(image));
-                }
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), error = %chain(&error), "an image is forgotten");
-                    discard(&path)?;
-                }
-            }
-        }
-        self.state.lock().images = images;
-        Ok(())
-    }
-
-    fn load_image(&self, path: &Path) -> Result<Image, ImageError> {
-        let shown = || path.display().to_string();
-        let failed = |source| Failure::Record {
-            id: shown(),
-            source,
-        };
-        let missing = || Failure::NotFound { reference: shown() };
-        let record: Record = persist::read_json(path)
-            .map_err(failed)?
-            .ok_or_else(missing)?;
-        let is_complete = record.version == RECORD_VERSION
-            && record
-                .chain_ids
-                .iter()
-                .all(|chain_id| self.snapshots.layer(chain_id).is_some());
-        if !is_complete {
-            return Err(missing().into());
-        }
-        let bytes = self.content.read(&record.id, DOCUMENT_BYTES_MAX)?;
-        let config = manifest::configuration(&record.id, &bytes)?;
-        let mut image = record.into_image(config);
-        image.pinned = self.is_pinned(&image);
-        Ok(image)
-    }
-
-    fn load_leases(&self) -> Result<(), ImageError> {
-        for path in records(&self.leases_folder())? {
-            match persist::read_json::<Lease>(&path) {
-                Ok(Some(lease)) if lease.version == LEASE_VERSION => {
-                    let mut table = self.state.lock();
-                    table.leases.insert(lease.container_id, lease.chain_ids);
-                }
-                outcome => {
-                    let error = outcome.err().map(|error| chain(&error));
-                    tracing::warn!(path = %path.display(), error, "a lease is forgotten");
-                    discard(&path)?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn records(folder: &Path) -> Result<Vec<PathBuf>, ImageError> {
-    persist::record_paths(folder).map_err(|source| {
-        let id = folder.display().to_string();
-        Failure::Record { id, source }.into()
-    })
-}
-
-fn discard(path: &Path) -> Result<(), ImageError> {
-    persist::remove(path).map_err(|source| {
-        let id = path.display().to_string();
-        Failure::Record { id, source }.into()
-    })
-}
-
-/// An error with its causes, for a log line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::ImageError;
 use super::error::Failure;
-use super::flight::{Outcome, wait};
+use super::flight::{Outcome, Role, wait};
 use super::images::Inner;
 use super::manifest::Layer;
 use crate::content::{Ingest, Spool};
@@ -68,6 +68,28 @@ pub(super) async fn ensure_layers(
     origin: &Origin,
     layers: &[Layer],
 ) -> Result<(), ImageError> {
+    match try_layers(inner, origin, layers).await {
+        // Another pull failed, maybe by its credentials; or what it had made was collected before we held it.
+        (Role::Joined, outcome) if outcome.is_err() || !are_unpacked(inner, layers) => {
+            try_layers(inner, origin, layers).await.1
+        }
+        (_, outcome) => outcome,
+    }
+}
+
+fn are_unpacked(inner: &Inner, layers: &[Layer]) -> bool {
+    layers
+        .iter()
+        .all(|layer| inner.snapshots.layer(&layer.chain_id).is_some())
+}
+
+/// The role is `Joined` if any layer was somebody else's work.
+async fn try_layers(
+    inner: &Arc<Inner>,
+    origin: &Origin,
+    layers: &[Layer],
+) -> (Role, Result<(), ImageError>) {
+    let mut role = Role::Began;
     let mut outcomes = Vec::new();
     let mut below: Vec<ChainId> = Vec::new();
     for layer in layers {
@@ -81,14 +103,20 @@ pub(super) async fn ensure_layers(
                 (below.clone(), previous),
             )
         };
-        outcomes.push(inner.layers.enter(layer.chain_id.clone(), work));
+        let (outcome, own) = inner.layers.enter(layer.chain_id.clone(), work);
+        if own == Role::Joined {
+            role = own;
+        }
+        outcomes.push(outcome);
         below.push(layer.chain_id.clone());
     }
     // The lowest layer that failed says why: those above it may only have waited for it.
     for outcome in outcomes {
-        wait(outcome).await?;
+        if let Err(error) = wait(outcome).await {
+            return (role, Err(error));
+        }
     }
-    Ok(())
+    (role, Ok(()))
 }
 
 async fn ensure_layer(

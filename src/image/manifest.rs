@@ -16,9 +16,9 @@ use crate::snapshot::ChainId;
 #[derive(Debug)]
 pub(super) enum Document {
     /// Images for several platforms.
-    Index(ImageIndex),
+    Index(Box<ImageIndex>),
     /// One image.
-    Manifest(ImageManifest),
+    Manifest(Box<ImageManifest>),
 }
 
 /// One layer of an image.
@@ -70,8 +70,8 @@ pub(super) fn parse(digest: &Digest, bytes: &[u8]) -> Result<Document, ImageErro
         return Err(unusable("the media type contradicts the content").into());
     }
     Ok(match is_index {
-        true => Document::Index(serde_json::from_slice(bytes).map_err(parse)?),
-        false => Document::Manifest(serde_json::from_slice(bytes).map_err(parse)?),
+        true => Document::Index(Box::new(serde_json::from_slice(bytes).map_err(parse)?)),
+        false => Document::Manifest(Box::new(serde_json::from_slice(bytes).map_err(parse)?)),
     })
 }
 

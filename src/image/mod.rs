@@ -16,13 +16,14 @@ mod collect;
 mod config;
 mod error;
 mod flight;
-mod image;
 mod images;
 mod import;
 mod layers;
 mod lease;
 mod manifest;
 mod pull;
+mod record;
+mod recovery;
 mod reference;
 mod state;
 #[cfg(test)]
@@ -30,9 +31,9 @@ mod tests;
 
 pub use config::ImagesConfig;
 pub use error::{ErrorKind, ImageError};
-pub use image::Image;
 pub use images::{FilesystemUsage, Images};
 pub use import::ImportOptions;
+pub use record::Image;
 
 /// What a pull may prove itself with.
 pub type RegistryAuth = crate::registry::Credentials;

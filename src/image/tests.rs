@@ -237,7 +237,7 @@ async fn root_an_image_of_three_layers_is_pulled_by_tag_index_and_digest() {
     assert_eq!(again.repo_tags.len(), 2);
     assert_eq!(again.repo_digests.len(), 2);
     assert_eq!(registry.count("/blobs/"), before);
-    assert_eq!(images.list(), [again.clone()]);
+    assert_eq!(images.list(), std::slice::from_ref(&again));
 
     for name in [
         image.id.as_str(),
@@ -463,7 +463,7 @@ async fn root_removing_by_one_tag_removes_all_and_frees_the_disk() {
     images.remove(&name).await.unwrap();
     images.remove("never-seen").await.unwrap();
     assert_eq!(images.find(&registry.name("app:1")), None);
-    assert_eq!(images.list(), [kept.clone()]);
+    assert_eq!(images.list(), std::slice::from_ref(&kept));
     wait_until(|| blobs(folder.path()) == 5).await;
     wait_until(|| count(&folder.path().join("snapshots")) == 3).await;
     for chain_id in &kept.chain_ids {

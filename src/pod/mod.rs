@@ -1,9 +1,42 @@
 //! Sandboxes and their containers: state machines, procedures, records, recovery.
 
+mod admission;
+mod clock;
+mod container_sources;
+mod container_state;
+mod create_container;
+mod driver;
 mod error;
+mod exec;
+mod exit_file;
+mod files;
+mod identifier;
+mod image_volumes;
+mod index;
+mod parts;
 mod pods;
+mod procedure;
+mod process_file;
+mod reconnect;
+mod record;
+mod recovery;
+mod remove_container;
+mod remove_sandbox;
+mod resources;
+mod run_sandbox;
+mod sandbox_state;
+mod shim_message;
+mod slot;
+mod start_container;
+mod statistics;
+mod stop_container;
+mod stop_sandbox;
+mod sysctls;
+mod update_container;
 mod view;
 
 pub use error::{PodError, PodErrorKind, Subject};
+pub use parts::*;
 pub use pods::Pods;
+pub use recovery::recorded_sandboxes;
 pub use view::*;

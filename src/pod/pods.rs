@@ -1,121 +1,474 @@
-//! The door of the domain: what `cri/` calls. Each request is admitted, handed to the pod's driver, and awaited.
+//! The door of the domain: what `cri/` calls. Each request is handed to its pod's driver, or answered from memory.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
+use super::admission::Request;
+use super::driver::Driver;
 use super::error::{PodError, PodErrorKind, Subject};
+use super::index::{Index, Reservation};
+use super::parts::Parts;
+use super::procedure::{Context, SHIM_PATIENCE, shim_error};
+use super::record::PodDirectories;
+use super::sandbox_state::{Container, Pod, SandboxPhase};
+use super::slot::{PodSlot, Reply};
+use super::statistics::Rates;
 use super::view::{
-    ContainerFilter, ContainerStatistics, ContainerView, ExecCommand, ExecOutput, RuntimeReport,
-    SandboxFilter, SandboxStatistics, SandboxView,
+    ContainerFilter, ContainerState, ContainerStatistics, ContainerView, ExecCommand, ExecOutput,
+    RuntimeReport, SandboxFilter, SandboxStatistics, SandboxView, UserView,
 };
+use super::{clock, exec, identifier, recovery, run_sandbox, statistics};
 use crate::oci::{ContainerConfig, LinuxResources, SandboxConfig};
 
 /// All sandboxes and containers of the node. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Pods {}
-
-fn unbuilt<T>() -> Result<T, PodError> {
-    Err(PodError::new(
-        PodErrorKind::Unimplemented,
-        Subject::Runtime,
-        "not built yet",
-    ))
+pub struct Pods {
+    parts: Parts,
+    index: Arc<Index>,
+    rates: Arc<Rates>,
 }
 
 impl Pods {
-    /// CRI RunPodSandbox; the id of the ready sandbox.
+    /// Finds the pods of the daemon before, and takes them up.
+    pub async fn open(parts: Parts) -> Self {
+        let index = Arc::new(Index::default());
+        for found in recovery::recover(&parts, &index).await {
+            let driver = Driver::new(
+                parts.clone(),
+                Arc::clone(&index),
+                found.slot,
+                found.commands,
+            );
+            tokio::spawn(driver.resume(found.events));
+        }
+        Self {
+            parts,
+            index,
+            rates: Arc::new(Rates::default()),
+        }
+    }
+
+    // === sandboxes ===
+
+    /// CRI RunPodSandbox; the id of the ready sandbox. The same request again joins the running one.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if the key is taken by another configuration; the failing step's otherwise, all undone.
     pub async fn run_sandbox(
         &self,
         config: SandboxConfig,
         runtime_handler: &str,
     ) -> Result<String, PodError> {
-        unbuilt()
+        run_sandbox::check(&config, runtime_handler)?;
+        self.parts.cgroups.check_parent(&config.cgroup_parent)?;
+        let pod = new_pod(config, runtime_handler);
+        let config = Arc::clone(&pod.config);
+        let settings = &self.parts.settings;
+        let directories = PodDirectories::new(&settings.root, &settings.run_directory, &pod.id);
+        let (slot, commands) = PodSlot::new(pod, directories);
+        let slot = Arc::new(slot);
+        match self.index.reserve(&slot, &config, runtime_handler)? {
+            Reservation::Same(existing) => {
+                existing.ask(Request::Run, Duration::ZERO).await?;
+                Ok(existing.id.clone())
+            }
+            Reservation::New => {
+                let driver = Driver::new(
+                    self.parts.clone(),
+                    Arc::clone(&self.index),
+                    Arc::clone(&slot),
+                    commands,
+                );
+                let (answer, result) = oneshot::channel();
+                // A task of its own: a client that leaves does not cancel it.
+                tokio::spawn(driver.run(answer));
+                match result.await {
+                    Ok(result) => result.map(|_reply| slot.id.clone()),
+                    Err(_closed) => Err(PodError::new(
+                        PodErrorKind::Internal,
+                        Subject::Sandbox(slot.id.clone()),
+                        "its driver was lost",
+                    )),
+                }
+            }
+        }
     }
-    /// CRI StopPodSandbox.
+
+    /// CRI StopPodSandbox. An unknown id is fine.
+    ///
+    /// # Errors
+    /// The first step that failed; asking again tries again.
     pub async fn stop_sandbox(&self, id: &str) -> Result<(), PodError> {
-        unbuilt()
+        match self.index.sandbox(id) {
+            Some(slot) => gone_is_done(slot.ask(Request::Stop, Duration::ZERO).await),
+            None => Ok(()),
+        }
     }
-    /// CRI RemovePodSandbox.
+
+    /// CRI RemovePodSandbox. An unknown id is fine.
+    ///
+    /// # Errors
+    /// The first step that failed; asking again tries again.
     pub async fn remove_sandbox(&self, id: &str) -> Result<(), PodError> {
-        unbuilt()
+        let Some(slot) = self.index.sandbox(id) else {
+            return Ok(());
+        };
+        let result = gone_is_done(slot.ask(Request::Remove, Duration::ZERO).await);
+        self.forget_rates();
+        result
     }
+
     /// CRI PodSandboxStatus; the id may be an unambiguous prefix.
+    ///
+    /// # Errors
+    /// `NotFound`.
     pub fn sandbox_status(&self, id: &str) -> Result<SandboxView, PodError> {
-        unbuilt()
+        self.index
+            .sandbox(id)
+            .map(|slot| slot.pod())
+            .filter(|pod| pod.phase != SandboxPhase::Creating)
+            .map(|pod| pod.view())
+            .ok_or_else(|| no_sandbox(id))
     }
+
     /// CRI ListPodSandbox.
     pub fn list_sandboxes(&self, filter: &SandboxFilter) -> Vec<SandboxView> {
-        Vec::new()
+        self.index
+            .all()
+            .iter()
+            .map(|slot| slot.pod())
+            .filter(|pod| pod.phase != SandboxPhase::Creating && pod.id.starts_with(&filter.id))
+            .map(|pod| pod.view())
+            .filter(|view| filter.state.is_none_or(|state| view.state == state))
+            .filter(|view| has_labels(&view.config.labels, &filter.labels))
+            .collect()
     }
-    /// CRI CreateContainer; the container's id.
+
+    // === containers ===
+
+    /// CRI CreateContainer; the container's id. The same request again gives the same container.
+    ///
+    /// # Errors
+    /// `NotFound` without sandbox or image, `FailedPrecondition` if the sandbox is not ready, `AlreadyExists` if the name is
+    /// taken by another configuration; the failing step's otherwise, all undone.
     pub async fn create_container(
         &self,
         sandbox_id: &str,
         config: ContainerConfig,
     ) -> Result<String, PodError> {
-        unbuilt()
+        let slot = self
+            .index
+            .sandbox(sandbox_id)
+            .ok_or_else(|| no_sandbox(sandbox_id))?;
+        match slot
+            .ask(Request::Create(Box::new(config)), Duration::ZERO)
+            .await?
+        {
+            Reply::Container(id) => Ok(id),
+            Reply::Done => Err(PodError::new(
+                PodErrorKind::Internal,
+                Subject::Sandbox(slot.id.clone()),
+                "a container was made without an id",
+            )),
+        }
     }
+
     /// CRI StartContainer.
+    ///
+    /// # Errors
+    /// `NotFound`; `FailedPrecondition` unless it is created and not started; `InvalidArgument` if its program cannot be
+    /// executed.
     pub async fn start_container(&self, id: &str) -> Result<(), PodError> {
-        unbuilt()
+        let (id, slot) = self.container(id)?;
+        slot.ask(Request::Start(id), Duration::ZERO)
+            .await
+            .map(|_reply| ())
     }
-    /// CRI StopContainer; zero means SIGKILL at once.
+
+    /// CRI StopContainer; a zero timeout means SIGKILL at once. An unknown id is fine.
+    ///
+    /// # Errors
+    /// If a process cannot be killed.
     pub async fn stop_container(&self, id: &str, timeout: Duration) -> Result<(), PodError> {
-        unbuilt()
+        match self.index.container(id) {
+            Some((id, slot)) => gone_is_done(slot.ask(Request::StopContainer(id), timeout).await),
+            None => Ok(()),
+        }
     }
-    /// CRI RemoveContainer.
+
+    /// CRI RemoveContainer. An unknown id is fine.
+    ///
+    /// # Errors
+    /// The first step that failed; asking again tries again.
     pub async fn remove_container(&self, id: &str) -> Result<(), PodError> {
-        unbuilt()
+        let Some((id, slot)) = self.index.container(id) else {
+            return Ok(());
+        };
+        let result = gone_is_done(slot.ask(Request::RemoveContainer(id), Duration::ZERO).await);
+        self.forget_rates();
+        result
     }
-    /// CRI ContainerStatus.
+
+    /// CRI ContainerStatus; the id may be an unambiguous prefix.
+    ///
+    /// # Errors
+    /// `NotFound`.
     pub fn container_status(&self, id: &str) -> Result<ContainerView, PodError> {
-        unbuilt()
+        let (id, slot) = self.container(id)?;
+        let pod = slot.pod();
+        let container = visible(&pod, &id).ok_or_else(|| no_container(&id))?;
+        let mut view = view(&pod, container);
+        let path = slot.directories.specification(&id);
+        view.runtime_specification = std::fs::read_to_string(path).unwrap_or_default().into();
+        Ok(view)
     }
+
     /// CRI ListContainers.
     pub fn list_containers(&self, filter: &ContainerFilter) -> Vec<ContainerView> {
-        Vec::new()
+        let mut views = Vec::new();
+        for slot in self.index.all() {
+            let pod = slot.pod();
+            views.extend(matching(&pod, filter).map(|container| view(&pod, container)));
+        }
+        views
     }
-    /// CRI ExecSync.
+
+    /// CRI ExecSync. It is carried out even if the caller leaves.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` unless the container runs, `DeadlineExceeded` if the command was killed at its deadline,
+    /// `InvalidArgument` if it cannot be executed.
     pub async fn exec_sync(&self, id: &str, command: ExecCommand) -> Result<ExecOutput, PodError> {
-        unbuilt()
+        let (id, slot) = self.container(id)?;
+        let context = self.context(slot);
+        let subject = Subject::Container(id.clone());
+        match tokio::spawn(exec::exec_sync(context, id, command)).await {
+            Ok(result) => result,
+            Err(error) => {
+                Err(PodError::new(PodErrorKind::Internal, subject, "execute").caused_by(error))
+            }
+        }
     }
+
     /// CRI ReopenContainerLog.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` unless the container runs.
     pub async fn reopen_log(&self, id: &str) -> Result<(), PodError> {
-        unbuilt()
+        let (id, slot) = self.container(id)?;
+        let subject = Subject::Container(id.clone());
+        let running = visible(&slot.pod(), &id)
+            .is_some_and(|container| container.phase.state() == ContainerState::Running);
+        if !running {
+            return Err(PodError::new(
+                PodErrorKind::FailedPrecondition,
+                subject,
+                "the container is not running",
+            ));
+        }
+        slot.shim()?
+            .reopen_log(id, SHIM_PATIENCE)
+            .await
+            .map_err(|error| shim_error(subject, "open its log again", error))
     }
+
     /// CRI UpdateContainerResources.
+    ///
+    /// # Errors
+    /// `NotFound`, `FailedPrecondition` after its exit; nothing is changed if one limit cannot be.
     pub async fn update_resources(
         &self,
         id: &str,
         resources: LinuxResources,
     ) -> Result<(), PodError> {
-        unbuilt()
+        let (id, slot) = self.container(id)?;
+        slot.ask(Request::Update(id, Box::new(resources)), Duration::ZERO)
+            .await
+            .map(|_reply| ())
     }
+
+    // === statistics and status ===
+
     /// CRI ContainerStats.
+    ///
+    /// # Errors
+    /// `NotFound`, or if the cgroup cannot be read.
     pub async fn container_statistics(&self, id: &str) -> Result<ContainerStatistics, PodError> {
-        unbuilt()
+        let (id, slot) = self.container(id)?;
+        let pod = slot.pod();
+        let container = visible(&pod, &id).ok_or_else(|| no_container(&id))?;
+        statistics::of_container(&self.parts, &self.rates, &pod, container).await
     }
-    /// CRI ListContainerStats: the running containers that the filter takes.
+
+    /// CRI ListContainerStats: the running containers that the filter takes. One that ends meanwhile is left out.
     pub async fn list_container_statistics(
         &self,
         filter: &ContainerFilter,
     ) -> Vec<ContainerStatistics> {
-        Vec::new()
+        let mut all = Vec::new();
+        for slot in self.index.all() {
+            let pod = slot.pod();
+            for container in matching(&pod, filter) {
+                if container.phase.state() != ContainerState::Running {
+                    continue;
+                }
+                match statistics::of_container(&self.parts, &self.rates, &pod, container).await {
+                    Ok(one) => all.push(one),
+                    Err(error) => tracing::debug!(container = %container.id, %error, "not read"),
+                }
+            }
+        }
+        all
     }
+
     /// CRI PodSandboxStats.
+    ///
+    /// # Errors
+    /// `NotFound`, or if the cgroup cannot be read.
     pub async fn sandbox_statistics(&self, id: &str) -> Result<SandboxStatistics, PodError> {
-        unbuilt()
+        let slot = self.index.sandbox(id).ok_or_else(|| no_sandbox(id))?;
+        statistics::of_sandbox(&self.parts, &self.rates, &slot).await
     }
-    /// CRI ListPodSandboxStats.
+
+    /// CRI ListPodSandboxStats: the ready sandboxes that the filter takes.
     pub async fn list_sandbox_statistics(&self, filter: &SandboxFilter) -> Vec<SandboxStatistics> {
-        Vec::new()
+        let mut all = Vec::new();
+        for slot in self.index.all() {
+            let pod = slot.pod();
+            let wanted = pod.phase == SandboxPhase::Ready
+                && pod.id.starts_with(&filter.id)
+                && has_labels(&pod.config.labels, &filter.labels);
+            if !wanted {
+                continue;
+            }
+            match statistics::of_sandbox(&self.parts, &self.rates, &slot).await {
+                Ok(one) => all.push(one),
+                Err(error) => tracing::debug!(sandbox = %pod.id, %error, "not read"),
+            }
+        }
+        all
     }
+
     /// CRI Status.
-    pub fn report(&self) -> RuntimeReport {
+    pub async fn report(&self) -> RuntimeReport {
         RuntimeReport {
-            network_trouble: None,
+            network_trouble: self.parts.networks.trouble().await,
             runtime_trouble: None,
-            config_json: String::new(),
-            facts: std::collections::BTreeMap::new(),
+            config_json: self.parts.settings.config_json.clone(),
+            facts: self.parts.settings.facts.clone(),
         }
     }
+
+    fn context(&self, slot: Arc<PodSlot>) -> Context {
+        Context {
+            parts: self.parts.clone(),
+            slot,
+        }
+    }
+
+    fn container(&self, id: &str) -> Result<(String, Arc<PodSlot>), PodError> {
+        self.index.container(id).ok_or_else(|| no_container(id))
+    }
+
+    fn forget_rates(&self) {
+        self.rates
+            .retain(|id| self.index.container(id).is_some() || self.index.sandbox(id).is_some());
+    }
+}
+
+fn new_pod(config: SandboxConfig, runtime_handler: &str) -> Pod {
+    Pod {
+        id: identifier::new(),
+        config: Arc::new(config),
+        runtime_handler: runtime_handler.to_owned(),
+        created_at: clock::now(),
+        phase: SandboxPhase::Creating,
+        addresses: Vec::new(),
+        network_namespace: PathBuf::new(),
+        infra_pid: 0,
+        containers: BTreeMap::new(),
+    }
+}
+
+/// Stopping or removing what has just been removed is done.
+fn gone_is_done(result: Result<Reply, PodError>) -> Result<(), PodError> {
+    match result {
+        Err(error) if error.kind() == PodErrorKind::NotFound => Ok(()),
+        result => result.map(|_reply| ()),
+    }
+}
+
+/// A container that is being made is not to be seen yet.
+fn visible<'pod>(pod: &'pod Pod, id: &str) -> Option<&'pod Container> {
+    pod.containers
+        .get(id)
+        .filter(|container| container.is_visible())
+}
+
+fn matching<'pod>(
+    pod: &'pod Pod,
+    filter: &'pod ContainerFilter,
+) -> impl Iterator<Item = &'pod Container> {
+    let sandbox_fits = pod.id.starts_with(&filter.sandbox_id);
+    pod.containers.values().filter(move |container| {
+        sandbox_fits
+            && container.is_visible()
+            && container.id.starts_with(&filter.id)
+            && filter
+                .state
+                .is_none_or(|state| container.phase.state() == state)
+            && has_labels(&container.config.labels, &filter.labels)
+    })
+}
+
+fn has_labels(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+    wanted
+        .iter()
+        .all(|(name, value)| labels.get(name) == Some(value))
+}
+
+/// As ContainerStatus shows it, without the specification.
+pub(super) fn view(pod: &Pod, container: &Container) -> ContainerView {
+    let exit = container.phase.exit();
+    ContainerView {
+        id: container.id.clone(),
+        sandbox_id: pod.id.clone(),
+        config: Arc::clone(&container.config),
+        state: container.phase.state(),
+        created_at: container.created_at,
+        started_at: container.phase.started_at(),
+        finished_at: exit.map_or(0, |exit| exit.finished_at),
+        exit_code: exit.map_or(0, |exit| exit.code),
+        reason: exit.map_or_else(String::new, |exit| exit.reason.clone()),
+        message: exit.map_or_else(String::new, |exit| exit.message.clone()),
+        image_id: container.image.id.clone(),
+        image_name: container.image.name.clone(),
+        image_reference: container.image.reference.clone(),
+        log_path: container.log_path.display().to_string(),
+        resources: container.resources.clone(),
+        user: container.user.as_ref().map(UserView::from),
+        stop_signal: container.stop_signal,
+        pid: container.phase.pid().unwrap_or(0),
+        runtime_specification: Arc::from(""),
+    }
+}
+
+fn no_sandbox(id: &str) -> PodError {
+    PodError::new(
+        PodErrorKind::NotFound,
+        Subject::Sandbox(id.to_owned()),
+        "no such sandbox",
+    )
+}
+
+fn no_container(id: &str) -> PodError {
+    PodError::new(
+        PodErrorKind::NotFound,
+        Subject::Container(id.to_owned()),
+        "no such container",
+    )
 }

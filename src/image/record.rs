@@ -1,4 +1,4 @@
-//! An image, as it is kept in memory and on disk.
+//! An image, as it is kept in memory, and its record on disk.
 
 use oci_spec::image::{Digest, ImageConfiguration};
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,46 @@
+//! Why a measurement was not made.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a measurement was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BenchError {
+    #[error("connect to {socket}", socket = socket.display())]
+    Connect {
+        socket: PathBuf,
+        #[source]
+        source: tonic::transport::Error,
+    },
+    #[error("find who listens on {socket}", socket = socket.display())]
+    Peer {
+        socket: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{endpoint}: {call}")]
+    Call {
+        endpoint: String,
+        call: &'static str,
+        #[source]
+        source: Box<tonic::Status>,
+    },
+    #[error("{endpoint}: exec of true in a container ended with {exit_code}")]
+    Exec { endpoint: String, exit_code: i32 },
+    #[error("read {path}", path = path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{path} has no line for the whole machine", path = path.display())]
+    ProcessorTimes { path: PathBuf },
+    #[error("a worker ended before its pods were done")]
+    Worker(#[from] tokio::task::JoinError),
+    #[error("make a directory for logs")]
+    Logs(#[source] io::Error),
+    #[error("print the report")]
+    Print(#[from] io::Error),
+    #[error("print the report as JSON")]
+    Json(#[from] serde_json::Error),
+}

@@ -1,0 +1,232 @@
+//! SEQPACKET sockets of the unix family: one message a packet, descriptors beside it.
+
+use crate::Error;
+use crate::Result;
+use rustix::io::Errno;
+use rustix::net::AddressFamily;
+use rustix::net::RecvAncillaryBuffer;
+use rustix::net::RecvAncillaryMessage;
+use rustix::net::RecvFlags;
+use rustix::net::ReturnFlags;
+use rustix::net::SendAncillaryBuffer;
+use rustix::net::SendAncillaryMessage;
+use rustix::net::SendFlags;
+use rustix::net::SocketAddrUnix;
+use rustix::net::SocketFlags;
+use rustix::net::SocketType;
+use std::io::IoSlice;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+
+/// The most descriptors of one packet.
+const DESCRIPTORS: usize = 16;
+
+/// What came in one packet.
+#[derive(Debug)]
+pub struct Received {
+    /// How many bytes of the buffer it fills; 0 is the end of the connection.
+    pub length: usize,
+    /// The descriptors that came with it, close-on-exec.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// Two connected sockets, close-on-exec, blocking.
+///
+/// # Errors
+///
+/// `EMFILE` and the like.
+pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    Error::of(
+        rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        ),
+        || "socketpair(AF_UNIX, SOCK_SEQPACKET)".into(),
+    )
+}
+
+/// Binds `name` in `directory` (mode by the umask; what is there is removed first) and listens, non-blocking.
+///
+/// The directory is given as a descriptor, so that its path may be longer than the 108 bytes of a socket address.
+///
+/// # Errors
+///
+/// As unlink(2), bind(2) and listen(2).
+pub fn listen_in(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    match rustix::fs::unlinkat(directory, name, rustix::fs::AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(Error::new(format!("unlinkat(directory, {name:?})"), errno)),
+    }
+    let call = || format!("bind(AF_UNIX, {name:?})");
+    let socket = Error::of(
+        new_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK),
+        call,
+    )?;
+    let address = Error::of(address_in(directory, name), call)?;
+    Error::of(rustix::net::bind(&socket, &address), call)?;
+    Error::of(rustix::net::listen(&socket, 8), || "listen(8)".into())?;
+    Ok(socket)
+}
+
+/// Connects to `name` in `directory`; the socket is blocking.
+///
+/// # Errors
+///
+/// `ENOENT` and `ECONNREFUSED` when nobody listens there.
+pub fn connect_in(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    let call = || format!("connect(AF_UNIX, {name:?})");
+    let socket = Error::of(new_socket(SocketFlags::CLOEXEC), call)?;
+    let address = Error::of(address_in(directory, name), call)?;
+    Error::of(rustix::net::connect(&socket, &address), call)?;
+    Ok(socket)
+}
+
+fn new_socket(flags: SocketFlags) -> rustix::io::Result<OwnedFd> {
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+}
+
+fn address_in(directory: BorrowedFd<'_>, name: &str) -> rustix::io::Result<SocketAddrUnix> {
+    SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()))
+}
+
+/// Takes a waiting connection and the user id of its peer at the time when it connected; none is waiting: `None`.
+///
+/// # Errors
+///
+/// As accept4(2).
+pub fn accept(listener: BorrowedFd<'_>) -> Result<Option<(OwnedFd, u32)>> {
+    let socket = loop {
+        match rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(socket) => break socket,
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(Errno::INTR | Errno::CONNABORTED) => {}
+            Err(errno) => return Err(Error::new("accept4(SOCK_CLOEXEC)", errno)),
+        }
+    };
+    let peer = Error::of(rustix::net::sockopt::socket_peercred(&socket), || {
+        "getsockopt(SO_PEERCRED)".into()
+    })?;
+    Ok(Some((socket, peer.uid.as_raw())))
+}
+
+/// Sends one packet. Never raises SIGPIPE.
+///
+/// # Errors
+///
+/// `EAGAIN` when a non-blocking socket is full, `EPIPE` when the peer is gone, `EMSGSIZE`.
+pub fn send(
+    socket: BorrowedFd<'_>,
+    packet: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> std::result::Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(Errno::TOOMANYREFS);
+    }
+    let sent = rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(
+            socket,
+            &[IoSlice::new(packet)],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        )
+    })?;
+    if sent == packet.len() {
+        Ok(())
+    } else {
+        Err(Errno::MSGSIZE)
+    }
+}
+
+/// Receives one packet into `buffer`.
+///
+/// # Errors
+///
+/// `EMSGSIZE` when the packet or its descriptors did not fit (they are closed), `EAGAIN` when none is there.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> std::result::Result<Received, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let message = loop {
+        let parts = &mut [IoSliceMut::new(&mut *buffer)];
+        match rustix::net::recvmsg(socket, parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            result => break result?,
+        }
+    };
+    let mut descriptors = Vec::new();
+    for part in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = part {
+            descriptors.extend(received);
+        }
+    }
+    if message
+        .flags
+        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
+    {
+        return Err(Errno::MSGSIZE);
+    }
+    Ok(Received {
+        length: message.bytes,
+        descriptors,
+    })
+}
+
+/// Makes a socket answer `EAGAIN` where it would wait.
+///
+/// # Errors
+///
+/// As fcntl(2).
+pub fn set_nonblocking(socket: &OwnedFd) -> Result<()> {
+    Error::of(rustix::io::ioctl_fionbio(socket.as_fd(), true), || {
+        "ioctl(FIONBIO)".into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_and_their_descriptors_arrive() {
+        let (left, right) = pair().unwrap();
+        let file = crate::memfd::sealed(c"test", b"x").unwrap();
+        send(left.as_fd(), b"hello", &[file.as_fd(), file.as_fd()]).unwrap();
+        let mut buffer = [0; 16];
+        let received = receive(right.as_fd(), &mut buffer).unwrap();
+        assert_eq!(&buffer[..received.length], b"hello");
+        assert_eq!(received.descriptors.len(), 2);
+        drop(left);
+        assert_eq!(receive(right.as_fd(), &mut buffer).unwrap().length, 0);
+    }
+
+    #[test]
+    fn a_packet_that_does_not_fit_is_an_error() {
+        let (left, right) = pair().unwrap();
+        send(left.as_fd(), b"too long", &[]).unwrap();
+        assert_eq!(
+            receive(right.as_fd(), &mut [0; 4]).unwrap_err(),
+            Errno::MSGSIZE
+        );
+    }
+
+    #[test]
+    fn a_long_path_is_no_obstacle() {
+        let directory = tempfile::tempdir().unwrap();
+        let long = directory.path().join("a".repeat(120));
+        std::fs::create_dir(&long).unwrap();
+        let folder = std::fs::File::open(&long).unwrap();
+        let listener = listen_in(folder.as_fd(), "shim.sock").unwrap();
+        assert!(accept(listener.as_fd()).unwrap().is_none());
+        let client = connect_in(folder.as_fd(), "shim.sock").unwrap();
+        let (_server, uid) = accept(listener.as_fd()).unwrap().unwrap();
+        assert_eq!(uid, rustix::process::getuid().as_raw());
+        drop(client);
+    }
+}

@@ -1,0 +1,185 @@
+//! What can be written on the command line. Help texts are for people who have never seen Carpel.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{LogFilter, LogFormat};
+
+/// The container runtime of a Kubernetes node.
+#[derive(Debug, Parser)]
+#[command(name = "carpel", version, max_term_width = 100)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the daemon: the CRI server of this node
+    Serve(ServeArguments),
+    /// Tell what this host can and cannot do, and why it matters
+    Doctor(DoctorArguments),
+    /// Import and list images
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Show the versions of this program and of the daemon
+    Version(VersionArguments),
+    /// Print, check and explain the configuration file
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {
+    #[command(flatten)]
+    pub(super) file: ConfigFile,
+    /// Listen here, whatever the configuration says
+    #[arg(long, visible_alias = "address", value_name = "PATH", value_parser = socket_path)]
+    pub(super) socket: Option<PathBuf>,
+    /// off, error, warn, info, debug or trace, also by module: info,carpel::network=debug
+    #[arg(long, value_name = "LEVEL")]
+    pub(super) log_level: Option<LogFilter>,
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArguments {
+    #[command(flatten)]
+    pub(super) file: ConfigFile,
+    /// How the findings are printed
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: TextOrJson,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ImageCommand {
+    /// Import an image from an OCI layout (directory or tar) or a docker archive
+    Import(ImportArguments),
+    /// List the images of the daemon
+    #[command(visible_alias = "ls")]
+    List(ListArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArguments {
+    /// A directory or a tar archive, as made by `docker save`, `podman save` or `skopeo copy`
+    #[arg(value_name = "FILE|DIRECTORY")]
+    pub(super) archive: PathBuf,
+    /// Name of the image; without it the names in the archive are taken
+    #[arg(long, value_name = "NAME")]
+    pub(super) reference: Option<String>,
+    #[command(flatten)]
+    pub(super) daemon: DaemonAddress,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArguments {
+    /// How the images are printed
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub(super) output: TableOrJson,
+    #[command(flatten)]
+    pub(super) daemon: DaemonAddress,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VersionArguments {
+    /// How the versions are printed
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: TextOrJson,
+    #[command(flatten)]
+    pub(super) daemon: DaemonAddress,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print a configuration file with every key at its default, explained
+    Default,
+    /// Tell whether a file is right; exit code 1 if not
+    Check {
+        /// The file; without it the one that `serve` would read
+        file: Option<PathBuf>,
+    },
+    /// Print what `serve` would use, with every key
+    Show {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+}
+
+/// Which configuration is read.
+#[derive(Debug, Args)]
+pub(super) struct ConfigFile {
+    /// The configuration file [default: /etc/carpel/carpel.toml if it exists]
+    #[arg(long = "config", short = 'c', value_name = "FILE")]
+    pub(super) path: Option<PathBuf>,
+}
+
+/// Which daemon is talked to.
+#[derive(Debug, Args)]
+pub(super) struct DaemonAddress {
+    /// The daemon's socket, a path or unix://PATH [default: the one of the configuration file]
+    #[arg(long, visible_alias = "address", short = 'r', env = "CARPEL_SOCKET", value_name = "PATH", value_parser = socket_path)]
+    pub(super) socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) file: ConfigFile,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TextOrJson {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TableOrJson {
+    Table,
+    Json,
+}
+
+/// A socket as crictl writes it, `unix:///run/carpel/carpel.sock`, or as a plain path.
+fn socket_path(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("unix://").unwrap_or(text);
+    if path.is_empty() {
+        Err("an empty path".to_owned())
+    } else if path.contains("://") {
+        Err("only unix:// sockets are served".to_owned())
+    } else {
+        Ok(PathBuf::from(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn clap_accepts_the_definition() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_socket_is_a_path_with_or_without_scheme() {
+        assert_eq!(socket_path("/run/x.sock"), Ok("/run/x.sock".into()));
+        assert_eq!(socket_path("unix:///run/x.sock"), Ok("/run/x.sock".into()));
+        assert!(socket_path("tcp://127.0.0.1:1").is_err());
+        assert!(socket_path("unix://").is_err());
+    }
+
+    #[test]
+    fn serve_takes_its_overrides() {
+        let line =
+            "carpel serve --config /c --address unix:///s --log-level debug --log-format json";
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        let Command::Serve(serve) = arguments.command else {
+            panic!("{arguments:?}");
+        };
+        assert_eq!(serve.socket, Some("/s".into()));
+        assert_eq!(serve.log_format, Some(LogFormat::Json));
+        assert_eq!(serve.log_level.unwrap().as_str(), "debug");
+        assert!(Arguments::try_parse_from(["carpel", "serve", "--log-level", "a=b=c"]).is_err());
+    }
+}

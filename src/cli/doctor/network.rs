@@ -1,0 +1,88 @@
+//! What the pod network needs, and what of the host may be in its way.
+
+use super::finding::Finding;
+use super::firewall;
+use super::host::Host;
+use crate::config::{NetworkMode, NetworkSection};
+
+pub(super) fn findings(host: &Host, section: &NetworkSection) -> Vec<Finding> {
+    if section.mode == NetworkMode::None {
+        return vec![
+            Finding::ok("pod network", "network.mode is \"none\"")
+                .meaning("only pods in the host's network run"),
+        ];
+    }
+    vec![
+        nftables(firewall::answers()),
+        forwarding(host),
+        bridge_filter(host),
+        legacy_tables(host),
+    ]
+}
+
+fn nftables(answer: std::io::Result<()>) -> Finding {
+    match answer {
+        Ok(()) => Finding::ok("nftables", "the kernel answers"),
+        Err(error) => Finding::warn(
+            "nftables",
+            format!("the kernel does not answer: {error}"),
+            "pods reach each other and the node, but nothing beyond it: no masquerade",
+            "modprobe nf_tables nft_masq nft_ct",
+        ),
+    }
+}
+
+fn forwarding(host: &Host) -> Finding {
+    match host.sysctl("net/ipv4/ip_forward") {
+        Some(1) => Finding::ok("IP forwarding", "on"),
+        Some(_) => Finding::ok("IP forwarding", "off")
+            .meaning("the daemon switches it on when it starts, and says so"),
+        None => Finding::warn(
+            "IP forwarding",
+            "no net.ipv4.ip_forward in /proc/sys",
+            "pods reach each other, but nothing beyond the node",
+            "mount /proc/sys writable",
+        ),
+    }
+}
+
+fn bridge_filter(host: &Host) -> Finding {
+    match host.sysctl("net/bridge/bridge-nf-call-iptables") {
+        Some(1) => Finding::ok("br_netfilter", "on")
+            .meaning("traffic between pods of this node passes the host's firewall rules"),
+        Some(_) => Finding::ok("br_netfilter", "loaded, off"),
+        None => Finding::ok("br_netfilter", "not loaded")
+            .meaning("kube-proxy needs it for services whose pods are on this node"),
+    }
+}
+
+fn legacy_tables(host: &Host) -> Finding {
+    let tables = host.proc_file("net/ip_tables_names").unwrap_or_default();
+    if tables.lines().any(|table| table == "filter") {
+        Finding::ok("legacy iptables", "a filter table is loaded").meaning(
+            "if the policy of its FORWARD chain is DROP (as Docker sets it), pods reach nothing beyond the node: iptables-legacy -P FORWARD ACCEPT",
+        )
+    } else {
+        Finding::ok("legacy iptables", "no filter table")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Level;
+    use super::super::host::tests::host_with;
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_nftables_costs_the_masquerade() {
+        let finding = nftables(Err(std::io::ErrorKind::Unsupported.into()));
+        assert_eq!(finding.level, Level::Warn);
+    }
+
+    #[test]
+    fn a_filter_on_the_bridge_is_told() {
+        let (_directory, host) =
+            host_with(&[("proc/sys/net/bridge/bridge-nf-call-iptables", "1\n")]);
+        assert!(bridge_filter(&host).consequence.is_some());
+    }
+}

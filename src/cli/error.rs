@@ -1,0 +1,48 @@
+//! Why a command did not do what it was asked.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::endpoint::EndpointError;
+use crate::config::ConfigError;
+use crate::daemon::DaemonError;
+use crate::logging::LoggingError;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    #[error("configuration")]
+    Config(#[from] ConfigError),
+    #[error("write the configuration")]
+    WriteConfig(#[from] toml::ser::Error),
+    #[error("start logging")]
+    Logging(#[from] LoggingError),
+    #[error("read or raise the limit of open files")]
+    OpenFiles(#[source] io::Error),
+    #[error("start the runtime's threads")]
+    Threads(#[source] io::Error),
+    #[error("wait for signals")]
+    Signals(#[source] io::Error),
+    #[error("daemon")]
+    Daemon(#[from] DaemonError),
+    #[error("find {path}", path = path.display())]
+    Path {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    #[error("print")]
+    Print(#[from] io::Error),
+    /// The findings are printed already.
+    #[error("this host cannot run pods: {failures} of the findings above")]
+    HostUnfit { failures: usize },
+}
+
+impl CliError {
+    /// The reader of our output has left, as `head` does: not worth a message.
+    pub(super) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Print(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}

@@ -1,1 +1,0 @@
-//! The configuration file: one TOML document, every key with its default.

@@ -1,0 +1,247 @@
+//! What each key means: the one list behind `carpel config default`, the check for unknown keys and the test of
+//! `docs/configuration.md`.
+
+use super::sections::Config;
+
+/// A key of the file.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// With its section: `pod.shm_size_bytes`.
+    pub path: &'static str,
+    /// The type of the value, and its unit if it has one.
+    pub kind: &'static str,
+    /// Where its default is from.
+    pub default: DefaultValue,
+    /// What it does.
+    pub about: &'static str,
+}
+
+/// Where a key's default is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultValue {
+    /// `Config::default()`
+    Fixed,
+    /// Depends on other keys or on the host, as the text says; the key is absent by default.
+    Derived(&'static str),
+}
+
+const fn fixed(path: &'static str, kind: &'static str, about: &'static str) -> Key {
+    Key {
+        path,
+        kind,
+        default: DefaultValue::Fixed,
+        about,
+    }
+}
+
+const fn derived(
+    path: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    about: &'static str,
+) -> Key {
+    Key {
+        path,
+        kind,
+        default: DefaultValue::Derived(default),
+        about,
+    }
+}
+
+/// All keys, in the order of the file.
+pub const KEYS: &[Key] = &[
+    fixed(
+        "root",
+        "path",
+        "Durable state: images, snapshots, identity and network attachment of pods.",
+    ),
+    fixed(
+        "run_directory",
+        "path",
+        "Live state, exit records and the sockets of the shims; on a tmpfs, so that a reboot empties it.",
+    ),
+    derived(
+        "socket",
+        "path",
+        "carpel.sock in run_directory",
+        "The CRI socket, owned by root, mode 0660.",
+    ),
+    derived(
+        "shim",
+        "path",
+        "carpel-shim beside the carpel program",
+        "The shim's program; it is read once, when the daemon starts.",
+    ),
+    fixed(
+        "log.level",
+        "off, error, warn, info, debug, trace, or levels by module",
+        "What the daemon logs to stderr. By module: \"info,carpel::network=debug\".",
+    ),
+    fixed(
+        "log.format",
+        "auto, text, json",
+        "How log lines look; auto is text, coloured on a terminal.",
+    ),
+    fixed(
+        "cgroup.driver",
+        "cgroupfs",
+        "Who manages the cgroup tree; kubelet takes its own driver from this.",
+    ),
+    derived(
+        "cgroup.mount_point",
+        "path",
+        "the first cgroup2 mount of the host",
+        "Where the unified hierarchy is mounted.",
+    ),
+    fixed(
+        "cgroup.parent",
+        "path in the cgroup tree",
+        "The group of pods that name no parent; the shims' groups are below it too.",
+    ),
+    fixed(
+        "cgroup.missing_controllers",
+        "error, warn",
+        "A limit whose controller the host does not have: refuse the container, or run it without the limit.",
+    ),
+    fixed(
+        "cgroup.shim_cgroup",
+        "own, pod",
+        "Where shims run: in groups of their own, or in the pod's group and charged to it.",
+    ),
+    fixed(
+        "pod.shm_size_bytes",
+        "integer, bytes",
+        "Size of a pod's /dev/shm.",
+    ),
+    fixed(
+        "pod.namespace_directory",
+        "path",
+        "Where the pods' network namespaces are bound, for other tools to find.",
+    ),
+    fixed(
+        "pod.default_sysctls",
+        "boolean",
+        "Let every pod bind ports below 1024 and send pings: net.ipv4.ip_unprivileged_port_start=0 and an open ping_group_range.",
+    ),
+    fixed(
+        "network.mode",
+        "built-in, none",
+        "What attaches pods: the built-in bridge, or nothing (only pods in the host's network run).",
+    ),
+    fixed(
+        "network.bridge",
+        "interface name",
+        "Name of the built-in bridge.",
+    ),
+    fixed(
+        "network.subnet",
+        "IPv4 network, prefix length 8 to 29",
+        "Addresses of the pods; the first one is the bridge's.",
+    ),
+    derived(
+        "network.mtu",
+        "integer, bytes",
+        "the kernel's, 1500",
+        "Largest packet of the pods' interfaces.",
+    ),
+    fixed(
+        "registry.certs_directory",
+        "path",
+        "One directory a registry host, with its certificates and hosts.toml.",
+    ),
+    fixed(
+        "registry.plain_http",
+        "list of host:port",
+        "Registries that are spoken to without TLS; those of a loopback address always may be.",
+    ),
+    fixed(
+        "image.pinned",
+        "list of references",
+        "Images that are shown as pinned: kubelet's garbage collection leaves them alone.",
+    ),
+    fixed(
+        "image.max_concurrent_downloads",
+        "integer, from 1",
+        "How many layers of one pull are downloaded at a time.",
+    ),
+    fixed(
+        "image.pull_no_progress_timeout_seconds",
+        "integer, seconds",
+        "A pull that gets no byte for so long is given up; 0 means never.",
+    ),
+];
+
+/// The key of a whole path.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// Is `name` a section, such as `pod`?
+pub(super) fn is_section(name: &str) -> bool {
+    KEYS.iter().any(|key| section_of(key.path) == Some(name))
+}
+
+fn section_of(path: &str) -> Option<&str> {
+    path.split_once('.').map(|(section, _)| section)
+}
+
+/// The key or section that `path` resembles most, if any does.
+pub(super) fn nearest(path: &str) -> Option<&'static str> {
+    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let sections = KEYS.iter().filter_map(|key| section_of(key.path));
+    KEYS.iter()
+        .map(|key| key.path)
+        .chain(sections)
+        .map(|candidate| {
+            let whole = strsim::jaro_winkler(path, candidate);
+            // A key in the wrong section is as likely as a typing error: compare the names alone too, a little lower.
+            let name = 0.97 * strsim::jaro_winkler(&last(path), &last(candidate));
+            (whole.max(name), candidate)
+        })
+        .filter(|(score, _)| *score >= 0.82)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, candidate)| candidate)
+}
+
+/// The default configuration as a file with every key explained: what `carpel config default` prints.
+///
+/// Every value is commented out, so that a later version's defaults reach whoever kept this file.
+///
+/// # Errors
+///
+/// When a default cannot be written as TOML, which a test excludes.
+pub fn commented_default() -> Result<String, toml::ser::Error> {
+    let defaults = toml::Table::try_from(Config::default())?;
+    let mut text = String::from(
+        "# The configuration of carpel, with every key at its default. Paths are absolute.\n",
+    );
+    let mut section = None;
+    for key in KEYS {
+        if section_of(key.path) != section {
+            section = section_of(key.path);
+            text.push_str(&format!("\n[{}]\n", section.unwrap_or_default()));
+        } else {
+            text.push('\n');
+        }
+        let name = key.path.rsplit('.').next().unwrap_or_default();
+        text.push_str(&format!("# {}\n# ({})\n", key.about, key.kind));
+        match key.default {
+            DefaultValue::Derived(how) => text.push_str(&format!("# {name} = … {how}\n")),
+            DefaultValue::Fixed => {
+                let value = default_of(&defaults, key.path)
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                text.push_str(&format!("# {name} = {value}\n"));
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// The value of a key in a table of sections.
+pub(super) fn default_of<'a>(table: &'a toml::Table, path: &str) -> Option<&'a toml::Value> {
+    match path.split_once('.') {
+        None => table.get(path),
+        Some((section, name)) => table.get(section)?.get(name),
+    }
+}

@@ -1,0 +1,17 @@
+//! The configuration file: one TOML document, every key optional.
+//!
+//! The sections are plain values: no part of Carpel reads them. `daemon.rs` turns them into the parts' own
+//! configurations. What each key means is said once, in `keys.rs`; `docs/configuration.md` is held to it by a test.
+
+mod error;
+mod keys;
+mod read;
+mod sections;
+mod subnet;
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, Place};
+pub use keys::{DefaultValue, KEYS, Key, commented_default};
+pub use sections::*;
+pub use subnet::{Ipv4Subnet, SubnetError};

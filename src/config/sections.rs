@@ -1,0 +1,368 @@
+//! The sections of the file as values, with their defaults. `keys.rs` says what each key means.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::subnet::Ipv4Subnet;
+
+/// Where `carpel` looks for its configuration when it is not told: a missing file there means the defaults.
+pub const DEFAULT_PATH: &str = "/etc/carpel/carpel.toml";
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Durable state.
+    #[serde(deserialize_with = "absolute")]
+    pub root: PathBuf,
+    /// Live state.
+    #[serde(deserialize_with = "absolute")]
+    pub run_directory: PathBuf,
+    /// The CRI socket; `None` means below `run_directory`: see [`Config::socket_path`].
+    #[serde(
+        deserialize_with = "maybe_absolute",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub socket: Option<PathBuf>,
+    /// The shim's program; `None` means beside the program that runs: see [`Config::shim_program`].
+    #[serde(
+        deserialize_with = "maybe_absolute",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub shim: Option<PathBuf>,
+    /// Logging.
+    pub log: LogSection,
+    /// Control groups.
+    pub cgroup: CgroupSection,
+    /// Pods.
+    pub pod: PodSection,
+    /// The pod network.
+    pub network: NetworkSection,
+    /// Registries.
+    pub registry: RegistrySection,
+    /// Images.
+    pub image: ImageSection,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            root: "/var/lib/carpel".into(),
+            run_directory: "/run/carpel".into(),
+            socket: None,
+            shim: None,
+            log: LogSection::default(),
+            cgroup: CgroupSection::default(),
+            pod: PodSection::default(),
+            network: NetworkSection::default(),
+            registry: RegistrySection::default(),
+            image: ImageSection::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The CRI socket: `socket`, else `carpel.sock` in the run directory.
+    pub fn socket_path(&self) -> PathBuf {
+        self.socket
+            .clone()
+            .unwrap_or_else(|| self.run_directory.join("carpel.sock"))
+    }
+
+    /// The shim's program: `shim`, else `carpel-shim` in the directory of the program that runs.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not tell where the program is, as without /proc.
+    pub fn shim_program(&self) -> std::io::Result<PathBuf> {
+        match &self.shim {
+            Some(path) => Ok(path.clone()),
+            None => Ok(std::env::current_exe()?.with_file_name("carpel-shim")),
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSection {
+    /// What is logged.
+    pub level: LogFilter,
+    /// How it looks.
+    pub format: LogFormat,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self {
+            level: LogFilter("info".to_owned()),
+            format: LogFormat::Auto,
+        }
+    }
+}
+
+/// A level, or levels by module, in the syntax of tracing-subscriber's `EnvFilter`: `info,carpel::network=debug`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    /// The text, known to be a filter.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for LogFilter {
+    type Error = tracing_subscriber::filter::ParseError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        tracing_subscriber::EnvFilter::builder().parse(&text)?;
+        Ok(Self(text))
+    }
+}
+
+impl std::str::FromStr for LogFilter {
+    type Err = tracing_subscriber::filter::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.to_owned().try_into()
+    }
+}
+
+impl From<LogFilter> for String {
+    fn from(filter: LogFilter) -> Self {
+        filter.0
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Coloured text on a terminal, plain text otherwise.
+    #[default]
+    Auto,
+    /// Text for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[cgroup]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CgroupSection {
+    /// Who manages the tree.
+    pub driver: CgroupDriver,
+    /// Where the unified hierarchy is mounted; `None` means what /proc/self/mountinfo says.
+    #[serde(
+        deserialize_with = "maybe_absolute",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub mount_point: Option<PathBuf>,
+    /// The group of pods that name no parent, relative to the mount point, with a leading slash.
+    #[serde(deserialize_with = "absolute")]
+    pub parent: PathBuf,
+    /// What happens to a limit whose controller is missing.
+    pub missing_controllers: MissingControllers,
+    /// Where shims run.
+    pub shim_cgroup: ShimCgroup,
+}
+
+impl Default for CgroupSection {
+    fn default() -> Self {
+        Self {
+            driver: CgroupDriver::Cgroupfs,
+            mount_point: None,
+            parent: "/carpel".into(),
+            missing_controllers: MissingControllers::Error,
+            shim_cgroup: ShimCgroup::Own,
+        }
+    }
+}
+
+/// Who manages the cgroup tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupDriver {
+    /// Carpel itself, by the files.
+    Cgroupfs,
+}
+
+/// What happens to a limit whose controller this host does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MissingControllers {
+    /// The container is refused, with the controller's name.
+    Error,
+    /// The container runs without the limit, and a line is logged.
+    Warn,
+}
+
+/// Where shims run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShimCgroup {
+    /// In `/carpel/shims/<sandbox id>`: not charged to the pod.
+    Own,
+    /// In the pod's group: charged to it, and throttled with it.
+    Pod,
+}
+
+/// `[pod]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PodSection {
+    /// Size of a pod's /dev/shm.
+    pub shm_size_bytes: u64,
+    /// Where network namespaces are bound.
+    #[serde(deserialize_with = "absolute")]
+    pub namespace_directory: PathBuf,
+    /// Are `net.ipv4.ip_unprivileged_port_start=0` and an open `net.ipv4.ping_group_range` set?
+    pub default_sysctls: bool,
+}
+
+impl Default for PodSection {
+    fn default() -> Self {
+        Self {
+            shm_size_bytes: 64 * 1024 * 1024,
+            namespace_directory: "/run/netns".into(),
+            default_sysctls: true,
+        }
+    }
+}
+
+/// `[network]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkSection {
+    /// What attaches pods.
+    pub mode: NetworkMode,
+    /// Name of the bridge.
+    pub bridge: InterfaceName,
+    /// Addresses of the pods.
+    pub subnet: Ipv4Subnet,
+    /// MTU of the pods' interfaces; `None` means the kernel's default for Ethernet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+}
+
+impl Default for NetworkSection {
+    fn default() -> Self {
+        Self {
+            mode: NetworkMode::BuiltIn,
+            bridge: InterfaceName("carpel0".to_owned()),
+            subnet: Ipv4Subnet::DEFAULT,
+            mtu: None,
+        }
+    }
+}
+
+/// What attaches pods to a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkMode {
+    /// The built-in bridge.
+    BuiltIn,
+    /// Nothing: the network is reported as not ready, and only pods in the host's network run.
+    None,
+}
+
+/// The name of a network interface: 1 to 15 bytes, no slash, no white space (`dev_valid_name` of the kernel).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct InterfaceName(String);
+
+impl InterfaceName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text is not the name of an interface.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0:?} is not an interface name: 1 to 15 bytes without slash, colon and white space")]
+pub struct InterfaceNameError(String);
+
+impl TryFrom<String> for InterfaceName {
+    type Error = InterfaceNameError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let valid = (1..=15).contains(&text.len())
+            && text != "."
+            && text != ".."
+            && !text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
+        if valid {
+            Ok(Self(text))
+        } else {
+            Err(InterfaceNameError(text))
+        }
+    }
+}
+
+impl From<InterfaceName> for String {
+    fn from(name: InterfaceName) -> Self {
+        name.0
+    }
+}
+
+/// `[registry]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegistrySection {
+    /// One directory a registry, with certificates and `hosts.toml`.
+    #[serde(deserialize_with = "absolute")]
+    pub certs_directory: PathBuf,
+    /// Hosts, with port, that are spoken to without TLS.
+    pub plain_http: Vec<String>,
+}
+
+impl Default for RegistrySection {
+    fn default() -> Self {
+        Self {
+            certs_directory: "/etc/carpel/certs.d".into(),
+            plain_http: Vec::new(),
+        }
+    }
+}
+
+/// `[image]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ImageSection {
+    /// References that are shown as pinned.
+    pub pinned: Vec<String>,
+    /// How many layers of one pull are downloaded at a time.
+    pub max_concurrent_downloads: std::num::NonZeroUsize,
+    /// A pull that gets no byte for so long is given up.
+    pub pull_no_progress_timeout_seconds: u64,
+}
+
+impl Default for ImageSection {
+    fn default() -> Self {
+        Self {
+            pinned: Vec::new(),
+            max_concurrent_downloads: const { std::num::NonZeroUsize::new(3).unwrap() },
+            pull_no_progress_timeout_seconds: 300,
+        }
+    }
+}
+
+/// A path that does not depend on where the daemon was started.
+fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(serde::de::Error::custom(format_args!(
+            "{path:?} is not an absolute path"
+        )))
+    }
+}
+
+fn maybe_absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    absolute(deserializer).map(Some)
+}

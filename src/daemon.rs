@@ -1,1 +1,0 @@
-//! The composition root: constructs, wires, recovers, starts and stops the parts.

@@ -1,0 +1,60 @@
+//! What the pod network is told by the configuration file.
+
+use std::path::PathBuf;
+
+use super::error::NetworkError;
+use super::subnet::Ipv4Subnet;
+
+/// Whether the built-in bridge gives pods their network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BuiltIn {
+    /// It does: the default of standalone use.
+    #[default]
+    Enabled,
+    /// It does not, and there is no pod network until CNI brings one: for Kubernetes.
+    Disabled,
+}
+
+/// The settings of the pod network.
+#[derive(Debug, Clone)]
+pub struct NetworkConfig {
+    /// Whether the built-in bridge is used.
+    pub built_in: BuiltIn,
+    /// The bridge's name, at most 15 characters. Default `carpel0`.
+    pub bridge: String,
+    /// The pods' addresses; the bridge has the first. Default `10.63.0.0/16`.
+    pub subnet: Ipv4Subnet,
+    /// Largest packet of a pod's interface, in bytes. Default: as the interface of the node's default route.
+    pub mtu: Option<u32>,
+    /// Below it, in `network/`, is one durable record per sandbox. Default `/var/lib/carpel`.
+    pub state_directory: PathBuf,
+    /// Where namespaces have paths, shared with `ip netns`. Default `/run/netns`.
+    pub namespace_directory: PathBuf,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self {
+            built_in: BuiltIn::default(),
+            bridge: "carpel0".to_owned(),
+            subnet: Ipv4Subnet::DEFAULT,
+            mtu: None,
+            state_directory: PathBuf::from("/var/lib/carpel"),
+            namespace_directory: PathBuf::from("/run/netns"),
+        }
+    }
+}
+
+impl NetworkConfig {
+    /// Refuses a bridge name that the kernel would refuse, or that could be taken for a pod's interface.
+    pub(super) fn check(&self) -> Result<(), NetworkError> {
+        let name = &self.bridge;
+        let letters = name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        if letters && (1..=15).contains(&name.len()) && name != "." && name != ".." {
+            return Ok(());
+        }
+        Err(NetworkError::InterfaceName { name: name.clone() })
+    }
+}

@@ -1,0 +1,114 @@
+//! Deleting pods' interfaces off everybody's path: the kernel takes 16 to 20 ms for a veth, or for a group of them.
+//!
+//! One thread takes what has been handed to it, all that is waiting at once. An address is free only when the
+//! interface is gone, so what fails is tried again until it works.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::error::NetworkError;
+use super::ledger::Ledger;
+use super::route::RouteSocket;
+
+/// The group of links (`ip link show group`) that are being deleted: an arbitrary number, "carp" in ASCII.
+const DOOMED: u32 = 0x6361_7270;
+/// How long to wait before what failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// An attachment that is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Job {
+    /// The sandbox.
+    pub(super) sandbox: String,
+    /// Its interface on the node.
+    pub(super) host_interface: String,
+}
+
+/// Starts the thread. It ends when the sender is dropped and the last job is done. The queue needs no bound of
+/// its own: a sandbox is in it once at most.
+pub(super) fn start(ledger: Arc<Ledger>) -> Result<Sender<Job>, NetworkError> {
+    let (sender, receiver) = channel();
+    thread::Builder::new()
+        .name("network-release".to_owned())
+        .spawn(move || run(&receiver, &ledger))
+        .map_err(|source| NetworkError::Thread {
+            step: "start the thread that deletes interfaces",
+            source,
+        })?;
+    Ok(sender)
+}
+
+fn run(receiver: &Receiver<Job>, ledger: &Ledger) {
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut open = Open::Yes;
+    while open == Open::Yes || !jobs.is_empty() {
+        open = receive(receiver, &mut jobs);
+        jobs = match delete(&jobs) {
+            Ok(()) => {
+                for job in &jobs {
+                    ledger.released(&job.sandbox);
+                }
+                Vec::new()
+            }
+            Err(errno) => {
+                tracing::warn!(interfaces = jobs.len(), error = %errno, "deleting pods' interfaces is tried again");
+                jobs
+            }
+        };
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    Yes,
+    No,
+}
+
+/// Waits for a job, or a while if there are old ones, and takes all that are there.
+fn receive(receiver: &Receiver<Job>, jobs: &mut Vec<Job>) -> Open {
+    if jobs.is_empty() {
+        match receiver.recv() {
+            Ok(job) => jobs.push(job),
+            Err(_) => return Open::No,
+        }
+    } else {
+        match receiver.recv_timeout(RETRY) {
+            Ok(job) => jobs.push(job),
+            Err(RecvTimeoutError::Timeout) => {}
+            // Nobody is left to tell; the next start finds the records.
+            Err(RecvTimeoutError::Disconnected) => {
+                jobs.clear();
+                return Open::No;
+            }
+        }
+    }
+    jobs.extend(receiver.try_iter());
+    Open::Yes
+}
+
+/// Deletes the interfaces of all jobs. One that is gone already is done.
+fn delete(jobs: &[Job]) -> Result<(), Errno> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let mut routes = RouteSocket::open()?;
+    if let [job] = jobs {
+        return ignore(routes.delete_link(&job.host_interface), Errno::NODEV);
+    }
+    for job in jobs {
+        ignore(routes.set_group(&job.host_interface, DOOMED), Errno::NODEV)?;
+    }
+    // ENODEV: all of them were gone.
+    ignore(routes.delete_group(DOOMED), Errno::NODEV)
+}
+
+fn ignore(result: Result<(), Errno>, harmless: Errno) -> Result<(), Errno> {
+    match result {
+        Err(errno) if errno == harmless => Ok(()),
+        other => other,
+    }
+}

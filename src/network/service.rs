@@ -1,0 +1,398 @@
+//! What the daemon calls: namespaces and attachments of sandboxes, by id.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::attachment::{Attachment, InterfaceStatistics};
+use super::bridge;
+use super::built_in::BuiltInNetwork;
+use super::config::{BuiltIn, NetworkConfig};
+use super::error::NetworkError;
+use super::ledger::{Begun, Ledger, Plan};
+use super::namespace::{self, NetworkNamespace, RouterAdvertisements};
+use super::record::Records;
+use super::recovery;
+use super::release::{self, Job};
+use super::status::{NOT_READY, NetworkStatus};
+use super::sysctl;
+
+/// The pod network of this node. Clones are the same network.
+#[derive(Debug, Clone)]
+pub struct Network {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: NetworkConfig,
+    records: Records,
+    ledger: Arc<Ledger>,
+    built_in: Option<BuiltInNetwork>,
+    release: Mutex<Sender<Job>>,
+    /// Whether the namespace directory has been made a shared mount.
+    directory: Mutex<Directory>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Directory {
+    Unknown,
+    Prepared,
+}
+
+impl Network {
+    /// Starts: everything that is recorded for sandboxes not in `live` is removed, and the bridge is made if the
+    /// built-in network is enabled.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` before anything is changed if something else on the node has the subnet or the bridge's name.
+    pub async fn start(
+        config: NetworkConfig,
+        live: &BTreeSet<String>,
+    ) -> Result<Self, NetworkError> {
+        let live = live.clone();
+        blocking("start the network", move || start(config, &live)).await
+    }
+
+    /// Whether pods can be attached, and what gets in their way on this node.
+    pub async fn status(&self) -> NetworkStatus {
+        let inner = Arc::clone(&self.inner);
+        let looked = blocking("look at the network", move || {
+            Ok(inner.built_in.as_ref().map(BuiltInNetwork::status))
+        });
+        let not_ready = |message: String| NetworkStatus {
+            ready: false,
+            reason: NOT_READY.to_owned(),
+            message,
+            warnings: Vec::new(),
+            changes: Vec::new(),
+        };
+        match looked.await {
+            Ok(Some(status)) => status,
+            Ok(None) => not_ready(NetworkError::Disabled.to_string()),
+            Err(error) => not_ready(error.to_string()),
+        }
+    }
+
+    /// Makes a network namespace with `lo` up, and binds it to a path that holds it until
+    /// [`Network::remove_namespace`].
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if the sandbox has one already.
+    pub async fn create_namespace(&self, sandbox: &str) -> Result<NetworkNamespace, NetworkError> {
+        let path = self.namespace_path(sandbox)?;
+        let inner = Arc::clone(&self.inner);
+        let sandbox = sandbox.to_owned();
+        blocking("make a network namespace", move || {
+            inner.prepare_directory()?;
+            inner.ledger.begin_namespace(&sandbox, path.clone())?;
+            let made = namespace::create(&path, inner.advertisements());
+            if let Err(error) = &made
+                && !matches!(error, NetworkError::NamespaceExists { .. })
+            {
+                inner.ledger.end_namespace(&sandbox)?;
+            }
+            made
+        })
+        .await
+    }
+
+    /// Opens the namespace of a sandbox again.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is none.
+    pub async fn open_namespace(&self, sandbox: &str) -> Result<NetworkNamespace, NetworkError> {
+        let path = self.namespace_path(sandbox)?;
+        blocking("open a network namespace", move || namespace::open(&path)).await
+    }
+
+    /// Writes sysctls (`net.…`) inside a namespace.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a name that is no sysctl of a network namespace; `System` names sysctl and value.
+    pub async fn apply_sysctls(
+        &self,
+        namespace: &NetworkNamespace,
+        sysctls: &BTreeMap<String, String>,
+    ) -> Result<(), NetworkError> {
+        for name in sysctls.keys() {
+            sysctl::path(name)?;
+        }
+        let namespace = namespace.clone();
+        let sysctls = sysctls.clone();
+        blocking("set sysctls", move || {
+            namespace.inside("set sysctls", || sysctl::apply(&sysctls))?
+        })
+        .await
+    }
+
+    /// Gives the pod its interface, address and default route. A second time returns the same. The caller's
+    /// giving up does not leave it half-way: it ends, and can be detached.
+    ///
+    /// # Errors
+    ///
+    /// `NotReady` without a pod network, `Exhausted` without a free address; whatever was made is removed again.
+    pub async fn attach(
+        &self,
+        sandbox: &str,
+        namespace: &NetworkNamespace,
+    ) -> Result<Attachment, NetworkError> {
+        check_id(sandbox)?;
+        if self.inner.built_in.is_none() {
+            return Err(NetworkError::Disabled);
+        }
+        // Noted before the first wait: from here on a detach waits for what is begun.
+        let plan = match self.inner.ledger.begin_attach(sandbox)? {
+            Begun::Already(attachment) => return Ok(attachment),
+            Begun::Started(plan) => plan,
+        };
+        let attach = Arc::clone(&self.inner).attach(sandbox.to_owned(), namespace.clone(), plan);
+        tokio::spawn(attach)
+            .await
+            .map_err(|error| ended("attach a pod", error))?
+    }
+
+    /// Hands the pod's attachment to the background for deletion; that takes the kernel some 20 ms more. Nothing to
+    /// do is fine, and so is a namespace that is gone.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for an id that none of ours can be.
+    pub async fn detach(&self, sandbox: &str) -> Result<(), NetworkError> {
+        check_id(sandbox)?;
+        if let Some(job) = self.inner.ledger.begin_release(sandbox) {
+            self.inner.release(job);
+        }
+        Ok(())
+    }
+
+    /// Waits until what [`Network::detach`] handed on is gone and the address free.
+    pub async fn wait_released(&self, sandbox: &str) {
+        self.inner.ledger.wait_released(sandbox).await;
+    }
+
+    /// Removes the namespace's path; the namespace ends with its last process and descriptor. None is fine.
+    ///
+    /// # Errors
+    ///
+    /// `System` if the path cannot be unmounted or removed.
+    pub async fn remove_namespace(&self, sandbox: &str) -> Result<(), NetworkError> {
+        let path = self.namespace_path(sandbox)?;
+        let inner = Arc::clone(&self.inner);
+        let sandbox = sandbox.to_owned();
+        blocking("remove a network namespace", move || {
+            namespace::remove(&path)?;
+            inner.ledger.end_namespace(&sandbox)
+        })
+        .await
+    }
+
+    /// The pod's attachment, if it is complete.
+    #[must_use]
+    pub fn attachment(&self, sandbox: &str) -> Option<Attachment> {
+        self.inner.ledger.attachment(sandbox)
+    }
+
+    /// Counters of the interfaces in a sandbox's namespace but loopback.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the sandbox has no namespace.
+    pub async fn interface_statistics(
+        &self,
+        sandbox: &str,
+    ) -> Result<Vec<InterfaceStatistics>, NetworkError> {
+        let path = self.namespace_path(sandbox)?;
+        blocking("read interface counters", move || {
+            let links = namespace::open(&path)?.routes()?.links().map_err(|errno| {
+                bridge::netlink("list interfaces in", &path.display().to_string(), errno)
+            })?;
+            Ok(links
+                .into_iter()
+                .filter(|link| !link.loopback)
+                .map(|link| InterfaceStatistics {
+                    name: link.name,
+                    rx_bytes: link.rx_bytes,
+                    rx_errors: link.rx_errors,
+                    tx_bytes: link.tx_bytes,
+                    tx_errors: link.tx_errors,
+                })
+                .collect())
+        })
+        .await
+    }
+
+    /// Removes everything that the network made on this node: attachments, namespaces, bridge, table, records.
+    /// `net.ipv4.ip_forward` stays, as others may rely on it by now.
+    ///
+    /// # Errors
+    ///
+    /// The first step that did not work; calling again goes on.
+    pub async fn reset(&self) -> Result<(), NetworkError> {
+        for sandbox in self.inner.ledger.sandboxes() {
+            self.detach(&sandbox).await?;
+            self.wait_released(&sandbox).await;
+            self.remove_namespace(&sandbox).await?;
+        }
+        let inner = Arc::clone(&self.inner);
+        blocking("reset the network", move || {
+            if let Some(built_in) = &inner.built_in {
+                built_in.reset()?;
+            }
+            inner.records.remove_directory()
+        })
+        .await
+    }
+
+    fn namespace_path(&self, sandbox: &str) -> Result<PathBuf, NetworkError> {
+        check_id(sandbox)?;
+        let recorded = self.inner.ledger.namespace(sandbox);
+        Ok(recorded.unwrap_or_else(|| {
+            self.inner
+                .config
+                .namespace_directory
+                .join(format!("carpel-{sandbox}"))
+        }))
+    }
+}
+
+impl Inner {
+    async fn attach(
+        self: Arc<Self>,
+        sandbox: String,
+        namespace: NetworkNamespace,
+        plan: Plan,
+    ) -> Result<Attachment, NetworkError> {
+        let plan = Arc::new(plan);
+        let (inner, id, announced) = (Arc::clone(&self), sandbox.clone(), Arc::clone(&plan));
+        let record = blocking("record an attachment", move || {
+            inner.ledger.record_attach(&id, &announced)
+        });
+        let record = match record.await {
+            Ok(record) => record,
+            Err(error) => {
+                self.ledger.cancel_attach(&sandbox);
+                return Err(error);
+            }
+        };
+        // The record is in the page cache, which is what a dying daemon needs. That it reaches the disk matters only
+        // for a power cut, which takes the interfaces as well: so both go on at the same time.
+        let (inner, id) = (Arc::clone(&self), sandbox.clone());
+        let sync = blocking("sync a record", move || inner.ledger.sync(&id, &record));
+        let (inner, made) = (Arc::clone(&self), Arc::clone(&plan));
+        let make = blocking("attach a pod", move || match &inner.built_in {
+            Some(built_in) => built_in.attach(&made, &namespace),
+            None => Err(NetworkError::Disabled),
+        });
+        let (synced, made) = tokio::join!(sync, make);
+        let outcome = made.and(synced);
+        blocking("finish an attachment", move || {
+            let (result, job) = self.ledger.finish_attach(&sandbox, outcome);
+            if let Some(job) = job {
+                self.release(job);
+            }
+            result.map(|()| plan.attachment.clone())
+        })
+        .await
+    }
+
+    fn release(&self, job: Job) {
+        let sender = self.release.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = sender.send(job) {
+            // The thread never ends before its sender; if it did, the next start releases what is recorded.
+            tracing::error!(
+                sandbox = error.0.sandbox,
+                "nobody deletes pods' interfaces any more"
+            );
+        }
+    }
+
+    /// The built-in network has no IPv6 router, so a packet that claims to come from one comes from a pod.
+    fn advertisements(&self) -> RouterAdvertisements {
+        match self.built_in {
+            Some(_) => RouterAdvertisements::Ignored,
+            None => RouterAdvertisements::AsTheKernel,
+        }
+    }
+
+    fn prepare_directory(&self) -> Result<(), NetworkError> {
+        let mut directory = self
+            .directory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *directory == Directory::Unknown {
+            namespace::prepare_directory(&self.config.namespace_directory)?;
+            *directory = Directory::Prepared;
+        }
+        Ok(())
+    }
+}
+
+fn start(config: NetworkConfig, live: &BTreeSet<String>) -> Result<Network, NetworkError> {
+    config.check()?;
+    let records = Records::open(&config.state_directory)?;
+    let (live, leftovers): (Vec<_>, Vec<_>) = records
+        .load()?
+        .into_iter()
+        .partition(|(sandbox, _)| live.contains(sandbox));
+    let known: BTreeSet<&str> = live
+        .iter()
+        .filter_map(|(_, record)| record.add.as_ref())
+        .map(|(_, host_interface)| host_interface.as_str())
+        .collect();
+    let built_in = match config.built_in {
+        BuiltIn::Enabled => Some(BuiltInNetwork::start(&config, &known)?),
+        BuiltIn::Disabled => None,
+    };
+    for (sandbox, record) in &leftovers {
+        recovery::remove_leftover(&records, sandbox, record)?;
+    }
+    let ledger = Arc::new(Ledger::new(config.subnet, records.clone(), live));
+    let release = Mutex::new(release::start(Arc::clone(&ledger))?);
+    Ok(Network {
+        inner: Arc::new(Inner {
+            config,
+            records,
+            ledger,
+            built_in,
+            release,
+            directory: Mutex::new(Directory::Unknown),
+        }),
+    })
+}
+
+/// Refuses ids that could lead out of a directory.
+fn check_id(sandbox: &str) -> Result<(), NetworkError> {
+    let sound = sandbox
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if sound && (1..=128).contains(&sandbox.len()) && !sandbox.starts_with('.') {
+        return Ok(());
+    }
+    Err(NetworkError::SandboxId {
+        id: sandbox.to_owned(),
+    })
+}
+
+/// Runs blocking work on a thread for it.
+async fn blocking<T: Send + 'static>(
+    step: &'static str,
+    work: impl FnOnce() -> Result<T, NetworkError> + Send + 'static,
+) -> Result<T, NetworkError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| ended(step, error))?
+}
+
+fn ended(step: &'static str, error: tokio::task::JoinError) -> NetworkError {
+    NetworkError::Thread {
+        step,
+        source: io::Error::other(error),
+    }
+}

@@ -1,0 +1,336 @@
+//! What a container's request names of the host, looked up before anything is made: sources of mounts, device nodes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::error::{PodError, PodErrorKind, Subject};
+use crate::oci::{
+    ContainerConfig, Device, DeviceNode, DeviceType, MountPropagation, RequestedDevice,
+};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    /// Host paths of the request's mounts by index, symbolic links resolved.
+    pub mounts: BTreeMap<usize, String>,
+    /// The devices of the request; a directory stands for each node in it.
+    pub devices: Vec<RequestedDevice>,
+    /// All device nodes of the host, for a privileged container.
+    pub host_devices: Vec<DeviceNode>,
+}
+
+/// A source that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SourceError {
+    /// The source of a mount is not there and cannot be made.
+    #[error("mounts[{index}].host_path {path:?}")]
+    Mount {
+        /// Which mount.
+        index: usize,
+        /// Its host path.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The mount's propagation needs a shared (or slave) mount of the host.
+    #[error(
+        "mounts[{index}]: propagation {propagation:?} needs a {needed} mount, and {mount_point} is not"
+    )]
+    Propagation {
+        /// Which mount.
+        index: usize,
+        /// What is asked for.
+        propagation: MountPropagation,
+        /// What it needs.
+        needed: &'static str,
+        /// The mount of the host that holds the source.
+        mount_point: String,
+    },
+    /// A device cannot be looked at.
+    #[error("device {path:?}")]
+    Device {
+        /// Its host path.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A device is none.
+    #[error("device {path:?} is neither a character nor a block device, nor a directory of them")]
+    NotADevice {
+        /// Its host path.
+        path: String,
+    },
+    /// The mounts of the host cannot be read.
+    #[error("read /proc/self/mountinfo")]
+    MountInfo(#[source] io::Error),
+}
+
+impl SourceError {
+    /// As the domain tells it: the request is wrong.
+    pub(super) fn told(self, subject: Subject) -> PodError {
+        PodError::new(
+            PodErrorKind::InvalidArgument,
+            subject,
+            "look up what the request names of the host",
+        )
+        .caused_by(self)
+    }
+}
+
+/// Looks everything up. A missing source of a mount is made as a directory, as both peers do: hostPath volumes of the
+/// empty type rely on it.
+///
+/// # Errors
+/// The first source that cannot be used.
+pub(super) fn look_up(config: &ContainerConfig) -> Result<Sources, SourceError> {
+    let mut sources = Sources::default();
+    for (index, mount) in config.mounts.iter().enumerate() {
+        if mount.image.is_some() || !mount.host_path.starts_with('/') {
+            continue;
+        }
+        let real = real_source(index, &mount.host_path)?;
+        check_propagation(index, mount.propagation, &real)?;
+        sources
+            .mounts
+            .insert(index, real.to_string_lossy().into_owned());
+    }
+    for device in &config.devices {
+        add_device(&mut sources.devices, device)?;
+    }
+    if config.security.privileged {
+        host_devices(Path::new("/dev"), &mut sources.host_devices);
+    }
+    Ok(sources)
+}
+
+fn real_source(index: usize, host_path: &str) -> Result<PathBuf, SourceError> {
+    let failed = |source| SourceError::Mount {
+        index,
+        path: host_path.to_owned(),
+        source,
+    };
+    match fs::canonicalize(host_path) {
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(host_path)
+                .map_err(failed)?;
+            fs::canonicalize(host_path).map_err(failed)
+        }
+        found => found.map_err(failed),
+    }
+}
+
+/// CRI MountPropagation: BIDIRECTIONAL needs a shared source, HOST_TO_CONTAINER a shared one or a slave.
+fn check_propagation(
+    index: usize,
+    propagation: MountPropagation,
+    source: &Path,
+) -> Result<(), SourceError> {
+    if propagation == MountPropagation::Private {
+        return Ok(());
+    }
+    let table = fs::read_to_string("/proc/self/mountinfo").map_err(SourceError::MountInfo)?;
+    let Some((mount_point, fields)) = mount_of(&table, source) else {
+        return Ok(());
+    };
+    let shared = fields.iter().any(|field| field.starts_with("shared:"));
+    let slave = fields.iter().any(|field| field.starts_with("master:"));
+    let (fits, needed) = match propagation {
+        MountPropagation::Private => (true, ""),
+        MountPropagation::HostToContainer => (shared || slave, "shared or slave"),
+        MountPropagation::Bidirectional => (shared, "shared"),
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(SourceError::Propagation {
+        index,
+        propagation,
+        needed,
+        mount_point: mount_point.to_owned(),
+    })
+}
+
+/// The mount that holds a path, and its optional fields (proc_pid_mountinfo(5)); of several at one place the last is on top.
+fn mount_of<'table>(table: &'table str, path: &Path) -> Option<(&'table str, Vec<&'table str>)> {
+    let mut best: Option<(&str, Vec<&str>)> = None;
+    for line in table.lines() {
+        let mut fields = line.split(' ');
+        let Some(mount_point) = fields.nth(4) else {
+            continue;
+        };
+        let optional: Vec<&str> = fields.skip(1).take_while(|field| *field != "-").collect();
+        let unescaped = unescape(mount_point);
+        let longer = best
+            .as_ref()
+            .is_none_or(|(found, _)| mount_point.len() >= found.len());
+        if path.starts_with(&unescaped) && longer {
+            best = Some((mount_point, optional));
+        }
+    }
+    best
+}
+
+/// mountinfo writes space, tab, newline and backslash as octal.
+fn unescape(text: &str) -> String {
+    text.replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\012", "\n")
+        .replace("\\134", "\\")
+}
+
+fn add_device(devices: &mut Vec<RequestedDevice>, device: &Device) -> Result<(), SourceError> {
+    let failed = |source| SourceError::Device {
+        path: device.host_path.clone(),
+        source,
+    };
+    let metadata = fs::metadata(&device.host_path).map_err(failed)?;
+    if let Some(node) = node_of(&metadata, device.container_path.clone()) {
+        devices.push(RequestedDevice {
+            node,
+            permissions: device.permissions.clone(),
+        });
+        return Ok(());
+    }
+    if !metadata.is_dir() {
+        return Err(SourceError::NotADevice {
+            path: device.host_path.clone(),
+        });
+    }
+    let mut nodes = Vec::new();
+    host_devices(Path::new(&device.host_path), &mut nodes);
+    for mut node in nodes {
+        if let Some(below) = node
+            .path
+            .strip_prefix(device.host_path.trim_end_matches('/'))
+        {
+            node.path = format!("{}{below}", device.container_path.trim_end_matches('/'));
+        }
+        devices.push(RequestedDevice {
+            node,
+            permissions: device.permissions.clone(),
+        });
+    }
+    Ok(())
+}
+
+fn node_of(metadata: &fs::Metadata, path: String) -> Option<DeviceNode> {
+    let kind = metadata.file_type();
+    let device_type = if kind.is_char_device() {
+        DeviceType::Character
+    } else if kind.is_block_device() {
+        DeviceType::Block
+    } else {
+        return None;
+    };
+    let number = metadata.rdev();
+    Some(DeviceNode {
+        path,
+        device_type,
+        major: rustix::fs::major(number),
+        minor: rustix::fs::minor(number),
+        mode: metadata.mode() & 0o7777,
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+    })
+}
+
+/// The nodes below a directory, without what every container has as its own. What vanishes meanwhile is left out.
+fn host_devices(directory: &Path, nodes: &mut Vec<DeviceNode>) {
+    const OWN: [&str; 5] = [
+        "/dev/pts",
+        "/dev/shm",
+        "/dev/mqueue",
+        "/dev/fd",
+        "/dev/console",
+    ];
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if OWN.iter().any(|own| path == Path::new(own)) {
+            continue;
+        }
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        if metadata.is_dir() {
+            host_devices(&path, nodes);
+        } else if let Some(node) = node_of(&metadata, path.to_string_lossy().into_owned()) {
+            nodes.push(node);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Mount;
+
+    fn with_mount(host_path: &str) -> ContainerConfig {
+        ContainerConfig {
+            mounts: vec![Mount {
+                container_path: "/data".into(),
+                host_path: host_path.into(),
+                ..Mount::default()
+            }],
+            ..ContainerConfig::default()
+        }
+    }
+
+    #[test]
+    fn a_symbolic_link_is_followed_and_a_missing_directory_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap().join("real");
+        fs::create_dir(&real).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let sources = look_up(&with_mount(link.to_str().unwrap())).unwrap();
+        assert_eq!(sources.mounts[&0], real.to_str().unwrap());
+        let missing = folder.path().join("a/b");
+        look_up(&with_mount(missing.to_str().unwrap())).unwrap();
+        assert!(missing.is_dir());
+    }
+
+    #[test]
+    fn a_source_below_a_file_is_refused_by_name() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = format!("{}/below", file.path().display());
+        let error = look_up(&with_mount(&path)).unwrap_err();
+        assert!(error.to_string().contains(&path), "{error}");
+    }
+
+    #[test]
+    fn the_innermost_mount_and_its_propagation_are_found() {
+        let table = "1 0 8:1 / / rw shared:1 - ext4 /dev/vda rw\n\
+                     2 1 0:2 / /mnt/a\\040b rw master:3 - tmpfs none rw\n";
+        let (mount_point, fields) = mount_of(table, Path::new("/mnt/a b/c")).unwrap();
+        assert_eq!((mount_point, fields), ("/mnt/a\\040b", vec!["master:3"]));
+        assert_eq!(mount_of(table, Path::new("/etc")).unwrap().1, ["shared:1"]);
+    }
+
+    #[test]
+    fn a_device_is_found_with_its_numbers() {
+        let config = ContainerConfig {
+            devices: vec![Device {
+                container_path: "/dev/nothing".into(),
+                host_path: "/dev/null".into(),
+                permissions: "rw".into(),
+            }],
+            ..ContainerConfig::default()
+        };
+        let node = &look_up(&config).unwrap().devices[0].node;
+        assert_eq!(
+            (node.path.as_str(), node.major, node.minor),
+            ("/dev/nothing", 1, 3)
+        );
+    }
+}

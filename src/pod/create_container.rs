@@ -1,0 +1,289 @@
+//! CreateContainer: from the request to a first process that waits before execve.
+//!
+//! What can be refused is refused before anything is made. From the record on, a step that fails is undone by the same
+//! procedure that removes a container.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use carpel_shim_protocol::message;
+
+use super::container_sources::{Sources, look_up};
+use super::error::{PodError, PodErrorKind, Subject};
+use super::parts::{ContainerImage, RootDirectories};
+use super::procedure::{
+    Change, Context, CreatedContainer, Failure, Outcome, blocking, persist_error, shim_error,
+};
+use super::record::{self, ContainerRecord};
+use super::sandbox_state::{Container, ImageNames, Pod};
+use super::{files, image_volumes, process_file, remove_container, shim_message};
+use crate::oci::{
+    Calculated, HostFacts, Input, NamespaceMode, NamespacePaths, OciError, OciErrorKind, PodFiles,
+    specification,
+};
+use crate::persist::{self, Durability};
+
+/// Mounting a root and its volumes takes milliseconds, unless a source is on a network file system.
+const CREATE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The whole procedure.
+pub(super) async fn run(context: Context, id: String) -> Outcome {
+    let plan = plan(&context, &id).await.map_err(Failure::clean)?;
+    match make(&context, &plan).await {
+        Ok(created) => Ok(Change::ContainerCreated(created)),
+        Err(error) => match remove_container::remove(&context, &id).await {
+            Ok(()) => Err(Failure::clean(error)),
+            Err(undo) => {
+                tracing::warn!(container = %id, error = %super::driver::chain(&undo), "not undone");
+                Err(Failure::leftovers(error))
+            }
+        },
+    }
+}
+
+/// All that is known before anything is made.
+struct Plan {
+    id: String,
+    pod: Arc<Pod>,
+    container: Container,
+    image: ContainerImage,
+    log_path: PathBuf,
+    calculated: Calculated,
+}
+
+async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
+    let pod = context.slot.pod();
+    let subject = Subject::Container(id.to_owned());
+    let Some(container) = pod.containers.get(id).cloned() else {
+        return Err(PodError::new(
+            PodErrorKind::NotFound,
+            subject,
+            "no such container",
+        ));
+    };
+    let image = find_image(context, &container)?;
+    let config = Arc::clone(&container.config);
+    let sources = blocking(subject.clone(), "look up its mounts and devices", {
+        let subject = subject.clone();
+        move || look_up(&config).map_err(|error| error.told(subject))
+    })
+    .await?;
+    let target = target_pid(&pod, &container, &subject)?;
+    let calculated = calculate(context, &pod, &container, &image, (&sources, target))
+        .map_err(|error| oci_error(subject, error))?;
+    let log_path = log_path(&pod, &container);
+    Ok(Plan {
+        id: id.to_owned(),
+        pod,
+        container,
+        image,
+        log_path,
+        calculated,
+    })
+}
+
+fn find_image(context: &Context, container: &Container) -> Result<ContainerImage, PodError> {
+    let reference = &container.config.image.image;
+    context.parts.images.find(reference).ok_or_else(|| {
+        PodError::new(
+            PodErrorKind::NotFound,
+            Subject::Image(reference.clone()),
+            "it is not on this node: pull it first",
+        )
+    })
+}
+
+/// The pid of the container whose pid namespace is joined, with pid mode TARGET.
+fn target_pid(pod: &Pod, container: &Container, subject: &Subject) -> Result<i32, PodError> {
+    let namespaces = &container.config.security.namespaces;
+    if namespaces.pid != NamespaceMode::Target {
+        return Ok(0);
+    }
+    let target = &namespaces.target_id;
+    let running = pod
+        .containers
+        .get(target)
+        .filter(|other| other.phase.state() == super::view::ContainerState::Running)
+        .and_then(|other| other.phase.pid());
+    running.ok_or_else(|| {
+        PodError::new(
+            PodErrorKind::InvalidArgument,
+            subject.clone(),
+            format!("namespace_options.target_id: no container {target:?} runs in this pod"),
+        )
+    })
+}
+
+fn calculate(
+    context: &Context,
+    pod: &Pod,
+    container: &Container,
+    image: &ContainerImage,
+    (sources, target): (&Sources, i32),
+) -> Result<Calculated, OciError> {
+    let directories = &context.slot.directories;
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    let namespace = |name: &str| format!("/proc/{}/ns/{name}", pod.infra_pid);
+    specification(&Input {
+        container_id: &container.id,
+        sandbox_id: &pod.id,
+        sandbox: &pod.config,
+        container: &container.config,
+        image: &image.defaults,
+        root: &text(directories.bundle(&container.id).join("rootfs")),
+        hostname: &files::hostname(&pod.config),
+        files: &PodFiles {
+            hosts: text(directories.live.join("hosts")),
+            hostname: text(directories.live.join("hostname")),
+            resolv_conf: text(directories.live.join("resolv.conf")),
+            shm: text(directories.shm()),
+        },
+        namespaces: &NamespacePaths {
+            network: text(pod.network_namespace.clone()),
+            ipc: namespace("ipc"),
+            uts: namespace("uts"),
+            pid: namespace("pid"),
+            target_pid: if target == 0 {
+                String::new()
+            } else {
+                format!("/proc/{target}/ns/pid")
+            },
+        },
+        cgroup: &context.parts.cgroups.container_path(
+            &pod.config.cgroup_parent,
+            &pod.id,
+            &container.id,
+        ),
+        devices: &sources.devices,
+        sources: &sources.mounts,
+        volumes_directory: &text(directories.volumes(&container.id)),
+        host: &HostFacts {
+            capabilities: context.parts.settings.bounding_capabilities,
+            lowest_oom_score_adj: context.parts.settings.lowest_oom_score_adj,
+            devices: sources.host_devices.clone(),
+        },
+    })
+}
+
+/// Makes it. On failure the caller undoes what was made.
+async fn make(context: &Context, plan: &Plan) -> Result<CreatedContainer, PodError> {
+    let root = prepare(context, plan).await?;
+    let parent = context.cgroup_parent();
+    let cgroup = context.parts.cgroups.create_container(
+        &parent,
+        context.id(),
+        &plan.id,
+        &plan.container.config.resources,
+    )?;
+    let message = shim_message::create_container(&shim_message::Container {
+        id: &plan.id,
+        config: &plan.container.config,
+        calculated: &plan.calculated,
+        root: &root,
+        cgroup: &cgroup,
+        log_path: &plan.log_path,
+    });
+    write_bundle(context, plan, message.process.clone().unwrap_or_default()).await?;
+    let created = context
+        .slot
+        .shim()?
+        .create_container(message, CREATE_PATIENCE)
+        .await
+        .map_err(|error| shim_error(subject(plan), "make its first process", error))?;
+    for lowered in &plan.calculated.lowered {
+        tracing::info!(container = %plan.id, "{lowered}");
+    }
+    Ok(CreatedContainer {
+        pid: created.pid,
+        user: created.user.unwrap_or_default().into(),
+        image: names(&plan.image),
+        log_path: plan.log_path.clone(),
+        stop_signal: plan.calculated.stop_signal,
+    })
+}
+
+/// The record first, then the root file system and the image's volumes.
+async fn prepare(context: &Context, plan: &Plan) -> Result<RootDirectories, PodError> {
+    let mut recorded = plan.container.clone();
+    recorded.image = names(&plan.image);
+    recorded.log_path.clone_from(&plan.log_path);
+    recorded.stop_signal = plan.calculated.stop_signal;
+    record::write_container(&context.slot.directories, &ContainerRecord::of(&recorded))
+        .map_err(|error| persist_error(subject(plan), "record the container", error))?;
+    let images = &context.parts.images;
+    let root = images.prepare(&plan.image.id, &plan.id).await?;
+    if !plan.calculated.image_volumes.is_empty() {
+        let volumes = plan.calculated.image_volumes.clone();
+        let subject = subject(plan);
+        let layers = root.clone();
+        let mount_point = context.slot.directories.bundle(&plan.id).join("image");
+        blocking(subject.clone(), "make the image's volumes", move || {
+            image_volumes::make(&volumes, &layers, &mount_point).map_err(|error| {
+                super::procedure::io_error(subject, "make the image's volumes", error)
+            })
+        })
+        .await?;
+    }
+    Ok(root)
+}
+
+/// The bundle: the specification, for people and external runtimes, and what execs need.
+async fn write_bundle(
+    context: &Context,
+    plan: &Plan,
+    process: message::Process,
+) -> Result<(), PodError> {
+    let subject = subject(plan);
+    let directories = context.slot.directories.clone();
+    let id = plan.id.clone();
+    let log_directory = plan.log_path.parent().map(Path::to_owned);
+    let specification = plan.calculated.specification.clone();
+    blocking(subject.clone(), "write its bundle", move || {
+        let file_error = |error: files::FileError| {
+            PodError::new(error.kind(), subject.clone(), "make its folders").caused_by(error)
+        };
+        let persisted = |error| persist_error(subject.clone(), "write its bundle", error);
+        files::make_directory(&directories.bundle(&id)).map_err(file_error)?;
+        if let Some(folder) = log_directory.filter(|folder| !folder.as_os_str().is_empty()) {
+            files::make_log_directory(&folder).map_err(file_error)?;
+        }
+        persist::write_json(
+            &directories.specification(&id),
+            &specification,
+            Durability::Rename,
+        )
+        .map_err(persisted)?;
+        process_file::write(&directories, &id, &process).map_err(persisted)
+    })
+    .await
+}
+
+fn subject(plan: &Plan) -> Subject {
+    Subject::Container(plan.id.clone())
+}
+
+fn names(image: &ContainerImage) -> ImageNames {
+    ImageNames {
+        id: image.id.clone(),
+        name: image.name.clone(),
+        reference: image.reference.clone(),
+    }
+}
+
+/// CRI ContainerConfig.log_path: relative to the sandbox's log directory; without one of them there is no log.
+fn log_path(pod: &Pod, container: &Container) -> PathBuf {
+    let (directory, path) = (&pod.config.log_directory, &container.config.log_path);
+    if directory.is_empty() || path.is_empty() {
+        return PathBuf::new();
+    }
+    Path::new(directory).join(path)
+}
+
+fn oci_error(subject: Subject, error: OciError) -> PodError {
+    let kind = match error.kind() {
+        OciErrorKind::Invalid => PodErrorKind::InvalidArgument,
+        OciErrorKind::Unimplemented => PodErrorKind::Unimplemented,
+    };
+    PodError::new(kind, subject, "the request").caused_by(error)
+}

@@ -1,0 +1,604 @@
+//! One task per pod: the only writer of its state.
+//!
+//! Requests, the shim's events and the ends of procedures come in; for each the driver decides (`admission`), begins a
+//! procedure as a task of its own, or takes a result. It never waits for a process, a plugin or a grace period itself.
+//! Every transition has the same order, here and nowhere else: record the intent → act → record the outcome → reply.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use carpel_shim_protocol::message;
+use carpel_shim_protocol::message::event::Body;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::admission::{Closing, Job, Request, Verdict, admit};
+use super::clock;
+use super::container_state::{self, ContainerPhase};
+use super::error::{PodError, Subject};
+use super::index::Index;
+use super::parts::Parts;
+use super::procedure::{Change, Context, Failure, Left, Outcome, ShimEvents};
+use super::record;
+use super::sandbox_state::{Container, Pod, SandboxPhase};
+use super::slot::{Command, PodSlot, Reply};
+use super::{
+    create_container, reconnect, remove_container, remove_sandbox, run_sandbox, start_container,
+    stop_container, stop_sandbox, update_container,
+};
+use crate::oci::ContainerConfig;
+
+type Answer = oneshot::Sender<Result<Reply, PodError>>;
+
+/// The writer of one pod's state.
+#[derive(Debug)]
+pub(super) struct Driver {
+    index: Arc<Index>,
+    context: Context,
+    pod: Arc<Pod>,
+    commands: mpsc::Receiver<Command>,
+    events: Option<ShimEvents>,
+    procedures: JoinSet<(Job, Outcome)>,
+    waiting: BTreeMap<Job, Vec<Answer>>,
+    deferred: Vec<Command>,
+    deadlines: BTreeMap<String, watch::Sender<Instant>>,
+    /// The newest live record could not be written: try again at the next transition.
+    unsaved: bool,
+    gone: bool,
+}
+
+impl Driver {
+    /// A driver of the pod in `slot`; nothing runs before [`Driver::drive`].
+    pub(super) fn new(
+        parts: Parts,
+        index: Arc<Index>,
+        slot: Arc<PodSlot>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        Self {
+            index,
+            pod: slot.pod(),
+            context: Context { parts, slot },
+            commands,
+            events: None,
+            procedures: JoinSet::new(),
+            waiting: BTreeMap::new(),
+            deferred: Vec::new(),
+            deadlines: BTreeMap::new(),
+            unsaved: false,
+            gone: false,
+        }
+    }
+
+    /// Makes the sandbox, then serves it until it is removed.
+    pub(super) async fn run(mut self, answer: Answer) {
+        self.waiting.insert(Job::Run, vec![answer]);
+        self.spawn(Job::Run, run_sandbox::run(self.context.clone()));
+        self.drive().await;
+    }
+
+    /// Takes up a pod that recovery has found, and carries on what was unfinished.
+    pub(super) async fn resume(mut self, events: Option<ShimEvents>) {
+        self.events = events;
+        self.save();
+        self.carry_on();
+        self.drive().await;
+    }
+
+    async fn drive(&mut self) {
+        while !self.gone {
+            tokio::select! {
+                Some(command) = self.commands.recv() => self.take(command),
+                Some(joined) = self.procedures.join_next() => match joined {
+                    Ok((job, outcome)) => self.finish(&job, outcome),
+                    Err(error) => tracing::error!(sandbox = %self.pod.id, %error, "a procedure was lost"),
+                },
+                event = next_event(self.events.as_mut()) => match event {
+                    Some(event) => self.on_event(event),
+                    None => self.on_shim_closed(),
+                },
+            }
+        }
+    }
+
+    /// After recovery: what was begun and not finished.
+    fn carry_on(&mut self) {
+        match self.pod.phase {
+            SandboxPhase::Stopping => self.begin(Job::Stop, None),
+            SandboxPhase::Removing => self.begin(Job::Remove, None),
+            SandboxPhase::Creating
+            | SandboxPhase::Ready
+            | SandboxPhase::InfraLost
+            | SandboxPhase::Stopped { .. } => {
+                let unfinished: Vec<String> = self
+                    .pod
+                    .containers
+                    .values()
+                    .filter(|container| {
+                        container.removing || container.phase == ContainerPhase::Creating
+                    })
+                    .map(|container| container.id.clone())
+                    .collect();
+                for id in unfinished {
+                    self.begin(Job::RemoveContainer(id), None);
+                }
+            }
+        }
+    }
+
+    // === requests ===
+
+    fn take(&mut self, command: Command) {
+        let jobs: Vec<Job> = self.running_jobs();
+        let closing = if self
+            .deferred
+            .iter()
+            .any(|waiting| matches!(waiting.request, Request::Stop | Request::Remove))
+        {
+            Closing::Yes
+        } else {
+            Closing::No
+        };
+        match admit(&self.pod, &jobs, closing, &command.request) {
+            Verdict::Done => answer(command.reply, Ok(Reply::Done)),
+            Verdict::DoneAs(id) => answer(command.reply, Ok(Reply::Container(id))),
+            Verdict::Denied(kind, why) => {
+                let error = PodError::new(kind, self.subject_of(&command.request), why);
+                answer(command.reply, Err(error));
+            }
+            Verdict::After(_) => self.deferred.push(command),
+            Verdict::Join(job) => {
+                if let Job::StopContainer(id) = &job {
+                    self.shorten(id, command.grace);
+                }
+                self.waiting.entry(job).or_default().push(command.reply);
+            }
+            Verdict::BeginCreate => self.begin_create(command),
+            Verdict::Begin(job) => self.begin_request(job, command),
+        }
+    }
+
+    fn running_jobs(&self) -> Vec<Job> {
+        self.waiting.keys().cloned().collect()
+    }
+
+    fn subject_of(&self, request: &Request) -> Subject {
+        match request {
+            Request::Run | Request::Stop | Request::Remove | Request::Create(_) => {
+                Subject::Sandbox(self.pod.id.clone())
+            }
+            Request::Start(id)
+            | Request::StopContainer(id)
+            | Request::RemoveContainer(id)
+            | Request::Update(id, _) => Subject::Container(id.clone()),
+        }
+    }
+
+    fn begin_request(&mut self, job: Job, command: Command) {
+        match (&job, command.request) {
+            (Job::StopContainer(id), _) => {
+                let deadline = Instant::now() + command.grace;
+                self.deadlines
+                    .insert(id.clone(), watch::Sender::new(deadline));
+                self.begin(job, Some(command.reply));
+            }
+            (Job::Update(id), Request::Update(_, resources)) => {
+                let task = update_container::run(self.context.clone(), id.clone(), *resources);
+                self.waiting.insert(job.clone(), vec![command.reply]);
+                self.spawn(job, task);
+            }
+            _ => self.begin(job, Some(command.reply)),
+        }
+    }
+
+    /// Records the intent and begins the job.
+    fn begin(&mut self, job: Job, reply: Option<Answer>) {
+        let intent = match &job {
+            Job::Stop => self.intend(|pod| {
+                if pod.phase != SandboxPhase::Removing {
+                    pod.phase = SandboxPhase::Stopping;
+                }
+            }),
+            Job::Remove => self.intend(|pod| pod.phase = SandboxPhase::Removing),
+            Job::Start(id) => self.intend_container(id, |container| {
+                if let ContainerPhase::Created { pid } = container.phase {
+                    container.phase = ContainerPhase::Starting { pid };
+                }
+            }),
+            Job::RemoveContainer(id) => {
+                self.intend_container(id, |container| container.removing = true)
+            }
+            Job::Run | Job::Reconnect | Job::Create(_) | Job::StopContainer(_) | Job::Update(_) => {
+                Ok(())
+            }
+        };
+        if let Err(error) = intent {
+            match reply {
+                Some(reply) => answer(reply, Err(error)),
+                None => {
+                    tracing::error!(sandbox = %self.pod.id, error = %chain(&error), ?job, "not carried on")
+                }
+            }
+            return;
+        }
+        self.waiting
+            .insert(job.clone(), reply.into_iter().collect());
+        let context = self.context.clone();
+        match job.clone() {
+            Job::Stop => self.spawn(job, stop_sandbox::run(context)),
+            Job::Remove => self.spawn(job, remove_sandbox::run(context)),
+            Job::Start(id) => self.spawn(job, start_container::run(context, id)),
+            Job::StopContainer(id) => {
+                let deadline = self
+                    .deadlines
+                    .entry(id.clone())
+                    .or_insert_with(|| watch::Sender::new(Instant::now()))
+                    .subscribe();
+                self.spawn(job, stop_container::run(context, id, deadline));
+            }
+            Job::RemoveContainer(id) => self.spawn(job, remove_container::run(context, id)),
+            Job::Run | Job::Reconnect | Job::Create(_) | Job::Update(_) => {}
+        }
+    }
+
+    fn begin_create(&mut self, command: Command) {
+        let Request::Create(config) = command.request else {
+            return;
+        };
+        let id = super::identifier::new();
+        let container = new_container(&id, *config);
+        let intent = self.intend(|pod| {
+            pod.containers.insert(id.clone(), container);
+        });
+        if let Err(error) = intent {
+            answer(command.reply, Err(error));
+            return;
+        }
+        self.index.add_container(&id, &self.context.slot);
+        let job = Job::Create(id.clone());
+        self.waiting.insert(job.clone(), vec![command.reply]);
+        self.spawn(job, create_container::run(self.context.clone(), id));
+    }
+
+    fn shorten(&self, id: &str, grace: Duration) {
+        let wanted = Instant::now() + grace;
+        if let Some(deadline) = self.deadlines.get(id) {
+            deadline.send_if_modified(|current| {
+                let sooner = wanted < *current;
+                if sooner {
+                    *current = wanted;
+                }
+                sooner
+            });
+        }
+    }
+
+    fn spawn(&mut self, job: Job, task: impl Future<Output = Outcome> + Send + 'static) {
+        self.procedures.spawn(async move { (job, task.await) });
+    }
+
+    // === the ends of procedures ===
+
+    fn finish(&mut self, job: &Job, outcome: Outcome) {
+        let result = match outcome {
+            Ok(change) => self.apply(job, change),
+            Err(failure) => Err(self.apply_failure(job, failure)),
+        };
+        if let Job::StopContainer(id) = job {
+            self.deadlines.remove(id);
+        }
+        for waiting in self.waiting.remove(job).unwrap_or_default() {
+            answer(waiting, result.clone());
+        }
+        for command in std::mem::take(&mut self.deferred) {
+            self.take(command);
+        }
+    }
+
+    fn apply(&mut self, job: &Job, change: Change) -> Result<Reply, PodError> {
+        match change {
+            Change::SandboxReady(ready) => {
+                self.events = Some(ready.events);
+                self.record(|pod| {
+                    pod.phase = SandboxPhase::Ready;
+                    pod.addresses = ready.addresses;
+                    pod.network_namespace = ready.network_namespace;
+                    pod.infra_pid = ready.infra_pid;
+                });
+            }
+            Change::SandboxStopped => self.record(|pod| {
+                end_all(pod, "killed with its sandbox");
+                pod.phase = SandboxPhase::Stopped { leftovers: false };
+                pod.infra_pid = 0;
+            }),
+            Change::SandboxGone => self.leave(),
+            Change::ContainerCreated(created) => {
+                let Job::Create(id) = job else {
+                    return Ok(Reply::Done);
+                };
+                let id = id.clone();
+                self.record_container(&id, |container| {
+                    container.phase = ContainerPhase::Created { pid: created.pid };
+                    container.user = Some(created.user);
+                    container.image = created.image;
+                    container.log_path = created.log_path;
+                    container.stop_signal = created.stop_signal;
+                });
+                return Ok(Reply::Container(id));
+            }
+            Change::ContainerStarted { started_at } => {
+                if let Job::Start(id) = job {
+                    self.record_container(id, |container| started(container, started_at));
+                }
+            }
+            Change::ContainerStopped => {
+                if let Job::StopContainer(id) = job {
+                    self.record_container(id, |container| {
+                        end(container, "killed; its shim did not report the exit");
+                    });
+                }
+            }
+            Change::ContainerGone => {
+                if let Job::RemoveContainer(id) = job {
+                    self.forget_container(id);
+                }
+            }
+            Change::ContainerUpdated(resources) => {
+                if let Job::Update(id) = job {
+                    self.record_container(id, |container| container.resources = resources);
+                }
+            }
+            Change::Reconnected(connected) => {
+                self.events = Some(connected.events);
+                self.record(|pod| reconnect::take_facts(pod, &connected.state));
+            }
+            Change::ShimLost(exits) => {
+                self.record(|pod| {
+                    reconnect::take_exits(pod, &exits);
+                    pod.phase = SandboxPhase::Stopping;
+                });
+                self.begin(Job::Stop, None);
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    fn apply_failure(&mut self, job: &Job, failure: Failure) -> PodError {
+        match (job, failure.left) {
+            (Job::Run, Left::Nothing) => self.leave(),
+            (Job::Run | Job::Stop | Job::Remove | Job::Reconnect, _) => {
+                self.record(|pod| {
+                    end_all(pod, "killed with its sandbox");
+                    pod.phase = SandboxPhase::Stopped { leftovers: true };
+                    pod.infra_pid = 0;
+                });
+            }
+            (Job::Create(id), Left::Nothing) => self.forget_container(id),
+            (Job::Create(id), Left::Leftovers) => {
+                let message = chain(&failure.error);
+                self.record_container(id, |container| {
+                    container.phase = ContainerPhase::Exited(container_state::start_error(
+                        &message,
+                        clock::now(),
+                    ));
+                });
+            }
+            (Job::Start(id), _) => {
+                let message = chain(&failure.error);
+                self.record_container(id, |container| {
+                    container.phase = ContainerPhase::Exited(container_state::start_error(
+                        &message,
+                        clock::now(),
+                    ));
+                });
+            }
+            (Job::RemoveContainer(id), _) => {
+                self.record_container(id, |container| container.removing = false);
+            }
+            (Job::StopContainer(_) | Job::Update(_), _) => {}
+        }
+        failure.error
+    }
+
+    fn forget_container(&mut self, id: &str) {
+        self.record(|pod| {
+            pod.containers.remove(id);
+        });
+        self.index.remove_container(id);
+    }
+
+    /// The sandbox is no more.
+    fn leave(&mut self) {
+        self.index.remove_sandbox(&self.pod);
+        self.context.slot.set_shim(None);
+        self.context.slot.drop_execs();
+        self.gone = true;
+    }
+
+    // === the shim ===
+
+    fn on_event(&mut self, event: message::Event) {
+        let sandbox = self.pod.id.clone();
+        match event.body {
+            Some(Body::ContainerExited(exited)) => {
+                self.record_container(&exited.container_id.clone(), |container| {
+                    let started_at = container.phase.started_at();
+                    if !container.phase.is_exited() {
+                        container.phase =
+                            ContainerPhase::Exited(container_state::exit_of(&exited, started_at));
+                    }
+                });
+            }
+            Some(Body::ExecExited(exited)) => self.context.slot.exec_exited(exited),
+            Some(Body::InfraExited(exited)) => {
+                if self.pod.phase == SandboxPhase::Ready {
+                    tracing::warn!(%sandbox, signal = exited.signal, "the infra process has died: the sandbox is not ready");
+                    self.record(|pod| {
+                        pod.phase = SandboxPhase::InfraLost;
+                        pod.infra_pid = 0;
+                    });
+                }
+            }
+            Some(Body::LogTrouble(trouble)) => tracing::warn!(
+                %sandbox,
+                container = %trouble.container_id,
+                lost_lines = trouble.lost_lines,
+                error = %std::io::Error::from_raw_os_error(trouble.errno),
+                "log"
+            ),
+            Some(Body::Notice(notice)) => tracing::info!(%sandbox, shim = %notice.text),
+            None => tracing::debug!(%sandbox, "an event of a newer shim"),
+        }
+    }
+
+    /// The connection has ended: the shim died, or the daemon was too slow for it.
+    fn on_shim_closed(&mut self) {
+        self.events = None;
+        self.context.slot.set_shim(None);
+        self.context.slot.drop_execs();
+        match self.pod.phase {
+            SandboxPhase::Ready | SandboxPhase::InfraLost => {
+                self.waiting.insert(Job::Reconnect, Vec::new());
+                self.spawn(Job::Reconnect, reconnect::run(self.context.clone()));
+            }
+            SandboxPhase::Creating
+            | SandboxPhase::Stopping
+            | SandboxPhase::Stopped { .. }
+            | SandboxPhase::Removing => {}
+        }
+    }
+
+    // === transitions ===
+
+    /// An outcome: published even if it cannot be written, since it is true.
+    fn record(&mut self, change: impl FnOnce(&mut Pod)) {
+        change(Arc::make_mut(&mut self.pod));
+        self.save();
+        self.context.slot.publish(Arc::clone(&self.pod));
+    }
+
+    fn record_container(&mut self, id: &str, change: impl FnOnce(&mut Container)) {
+        self.record(|pod| {
+            if let Some(container) = pod.containers.get_mut(id) {
+                change(container);
+            }
+        });
+    }
+
+    /// An intent: if it cannot be written, nothing is begun.
+    fn intend(&mut self, change: impl FnOnce(&mut Pod)) -> Result<(), PodError> {
+        let mut intended = Arc::clone(&self.pod);
+        change(Arc::make_mut(&mut intended));
+        record::write_live(&self.context.slot.directories, &intended).map_err(|error| {
+            super::procedure::persist_error(
+                Subject::Sandbox(self.pod.id.clone()),
+                "record the intent",
+                error,
+            )
+        })?;
+        self.pod = intended;
+        self.unsaved = false;
+        self.context.slot.publish(Arc::clone(&self.pod));
+        Ok(())
+    }
+
+    fn intend_container(
+        &mut self,
+        id: &str,
+        change: impl FnOnce(&mut Container),
+    ) -> Result<(), PodError> {
+        self.intend(|pod| {
+            if let Some(container) = pod.containers.get_mut(id) {
+                change(container);
+            }
+        })
+    }
+
+    fn save(&mut self) {
+        match record::write_live(&self.context.slot.directories, &self.pod) {
+            Ok(()) => self.unsaved = false,
+            Err(error) if !self.unsaved => {
+                self.unsaved = true;
+                tracing::error!(sandbox = %self.pod.id, error = %chain(&error), "the state cannot be recorded; it is kept in memory");
+            }
+            Err(_still) => {}
+        }
+    }
+}
+
+async fn next_event(events: Option<&mut ShimEvents>) -> Option<message::Event> {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn answer(reply: Answer, result: Result<Reply, PodError>) {
+    if reply.send(result).is_err() {
+        tracing::debug!("the client had left before its answer");
+    }
+}
+
+/// An error with all its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+pub(super) fn new_container(id: &str, config: ContainerConfig) -> Container {
+    Container {
+        id: id.to_owned(),
+        created_at: clock::now(),
+        image: super::sandbox_state::ImageNames::default(),
+        log_path: std::path::PathBuf::new(),
+        resources: config.resources.clone(),
+        stop_signal: libc::SIGTERM,
+        user: None,
+        phase: ContainerPhase::Creating,
+        removing: false,
+        config: Arc::new(config),
+    }
+}
+
+/// The program runs; or it has exited already, and the event came first.
+fn started(container: &mut Container, started_at: i64) {
+    match &mut container.phase {
+        ContainerPhase::Exited(exit) => exit.started_at = started_at,
+        phase @ (ContainerPhase::Creating
+        | ContainerPhase::Created { .. }
+        | ContainerPhase::Starting { .. }
+        | ContainerPhase::Running { .. }) => {
+            let pid = phase.pid().unwrap_or_default();
+            *phase = ContainerPhase::Running { pid, started_at };
+        }
+    }
+}
+
+/// Its processes are gone, and nobody reported how.
+fn end(container: &mut Container, message: &str) {
+    if !container.phase.is_exited() {
+        container.phase = ContainerPhase::Exited(container_state::Exit {
+            code: 128 + libc::SIGKILL,
+            reason: container_state::ERROR.to_owned(),
+            message: message.to_owned(),
+            finished_at: clock::now(),
+            started_at: container.phase.started_at(),
+        });
+    }
+}
+
+fn end_all(pod: &mut Pod, message: &str) {
+    for container in pod.containers.values_mut() {
+        if container.phase != ContainerPhase::Creating {
+            end(container, message);
+        }
+    }
+}

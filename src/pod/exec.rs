@@ -1,0 +1,320 @@
+//! ExecSync: a command in a running container, its output collected.
+//!
+//! The output comes straight from the command's pipes; the shim only starts it, ends it at its deadline, and reports its
+//! exit. A grandchild that keeps a pipe open is not waited for.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use carpel_shim_protocol::message::{self, Process};
+use rustix::fs::{Mode, OFlags};
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::oneshot;
+
+use super::error::{PodError, PodErrorKind, Subject};
+use super::procedure::{Context, shim_error};
+use super::sandbox_state::Container;
+use super::view::{ContainerState, ExecCommand, ExecOutput};
+
+/// CRI ExecSyncResponse: each stream is cut after this, and read on, so that the command does not block.
+const MAXIMUM_OUTPUT_BYTES: usize = 16 << 20;
+
+/// execve of a program on a network file system may take its time.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How much later than its deadline an exec may be reported: after that its shim is taken for hung.
+const REPORT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs the command to its end.
+///
+/// # Errors
+/// `FailedPrecondition` if the container does not run, `DeadlineExceeded` if the command was killed at its deadline,
+/// `InvalidArgument` if it could not be executed.
+pub(super) async fn exec_sync(
+    context: Context,
+    id: String,
+    command: ExecCommand,
+) -> Result<ExecOutput, PodError> {
+    let subject = Subject::Container(id.clone());
+    let exec = Exec::prepare(&context, &subject, &id, &command)?;
+    let exec_id = super::identifier::new();
+    let exited = context.slot.expect_exec(&exec_id);
+    let result = exec.run(&context, &exec_id, exited).await;
+    context.slot.forget_exec(&exec_id);
+    result
+}
+
+struct Exec {
+    subject: Subject,
+    container_id: String,
+    process: Process,
+    timeout: Option<Duration>,
+}
+
+impl Exec {
+    fn prepare(
+        context: &Context,
+        subject: &Subject,
+        id: &str,
+        command: &ExecCommand,
+    ) -> Result<Self, PodError> {
+        if command.arguments.is_empty() {
+            return Err(PodError::new(
+                PodErrorKind::InvalidArgument,
+                subject.clone(),
+                "the command is empty",
+            ));
+        }
+        let pod = context.slot.pod();
+        let container = pod.containers.get(id).ok_or_else(|| {
+            PodError::new(PodErrorKind::NotFound, subject.clone(), "no such container")
+        })?;
+        if container.phase.state() != ContainerState::Running {
+            return Err(PodError::new(
+                PodErrorKind::FailedPrecondition,
+                subject.clone(),
+                "the container is not running",
+            ));
+        }
+        Ok(Self {
+            subject: subject.clone(),
+            container_id: id.to_owned(),
+            process: process_of(context, container, command)?,
+            timeout: command.timeout,
+        })
+    }
+
+    async fn run(
+        self,
+        context: &Context,
+        exec_id: &str,
+        exited: oneshot::Receiver<message::ExecExited>,
+    ) -> Result<ExecOutput, PodError> {
+        let failed = |step: &'static str| {
+            let subject = self.subject.clone();
+            move |error: io::Error| {
+                PodError::new(PodErrorKind::ResourceExhausted, subject, step).caused_by(error)
+            }
+        };
+        let (descriptors, stdout, stderr) =
+            stdio().map_err(failed("make the pipes of the command"))?;
+        let shim = context.slot.shim()?;
+        let request = message::Exec {
+            container_id: self.container_id.clone(),
+            exec_id: exec_id.to_owned(),
+            process: Some(self.process),
+            timeout_nanoseconds: self.timeout.map_or(0, |timeout| {
+                u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)
+            }),
+        };
+        shim.exec(request, descriptors, START_PATIENCE)
+            .await
+            .map_err(|error| shim_error(self.subject.clone(), "execute the command", error))?;
+        let collect = collect(stdout, stderr, exited);
+        let ended = match self.timeout {
+            Some(timeout) => tokio::time::timeout(timeout + REPORT_PATIENCE, collect)
+                .await
+                .unwrap_or(Ok(Collected::TimedOut)),
+            None => collect.await,
+        };
+        match ended.map_err(failed("read the output of the command"))? {
+            Collected::Exited(output) => Ok(output),
+            Collected::TimedOut => Err(PodError::new(
+                PodErrorKind::DeadlineExceeded,
+                self.subject,
+                format!(
+                    "the command did not end in {:?} and was killed",
+                    self.timeout.unwrap_or_default()
+                ),
+            )),
+            Collected::ShimLost => Err(PodError::new(
+                PodErrorKind::Unavailable,
+                self.subject,
+                "the shim was lost while the command ran",
+            )),
+        }
+    }
+}
+
+/// The command in the container's environment, as its user.
+fn process_of(
+    context: &Context,
+    container: &Container,
+    command: &ExecCommand,
+) -> Result<Process, PodError> {
+    let subject = Subject::Container(container.id.clone());
+    let mut process =
+        super::process_file::read(&context.slot.directories, &container.id).map_err(|error| {
+            PodError::new(
+                PodErrorKind::Internal,
+                subject,
+                "read how its first process was started",
+            )
+            .caused_by(error)
+        })?;
+    process.arguments = command
+        .arguments
+        .iter()
+        .map(|argument| argument.clone().into_bytes())
+        .collect();
+    process.terminal = false;
+    if let Some(user) = &container.user {
+        process.user = Some(message::User {
+            uid: user.uid,
+            gid: user.gid,
+            additional_gids: user.supplemental_groups.clone(),
+            ..message::User::default()
+        });
+        if !process
+            .environment
+            .iter()
+            .any(|variable| variable.starts_with(b"HOME="))
+        {
+            process
+                .environment
+                .push(format!("HOME={}", user.home).into_bytes());
+        }
+    }
+    Ok(process)
+}
+
+/// /dev/null and the ends of two pipes for the command, and the other two ends.
+fn stdio() -> io::Result<(Vec<OwnedFd>, Receiver, Receiver)> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let (stdout, stdout_writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (stderr, stderr_writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    let descriptors = vec![null, stdout_writer, stderr_writer];
+    let receiver = |end: OwnedFd| {
+        rustix::io::ioctl_fionbio(&end, true)?;
+        Receiver::from_owned_fd(end)
+    };
+    Ok((descriptors, receiver(stdout)?, receiver(stderr)?))
+}
+
+enum Collected {
+    Exited(ExecOutput),
+    TimedOut,
+    ShimLost,
+}
+
+async fn collect(
+    stdout: Receiver,
+    stderr: Receiver,
+    exited: oneshot::Receiver<message::ExecExited>,
+) -> io::Result<Collected> {
+    let mut stdout = Stream::new(stdout);
+    let mut stderr = Stream::new(stderr);
+    tokio::pin!(exited);
+    let exited = loop {
+        tokio::select! {
+            result = &mut exited => break result,
+            result = stdout.read() => result?,
+            result = stderr.read() => result?,
+        }
+    };
+    let Ok(exited) = exited else {
+        return Ok(Collected::ShimLost);
+    };
+    if exited.timed_out {
+        return Ok(Collected::TimedOut);
+    }
+    // What the command wrote before its exit is in the pipes now.
+    stdout.read_rest()?;
+    stderr.read_rest()?;
+    Ok(Collected::Exited(ExecOutput {
+        stdout: stdout.kept,
+        stderr: stderr.kept,
+        exit_code: exited.exit_code,
+    }))
+}
+
+struct Stream {
+    pipe: Receiver,
+    kept: Vec<u8>,
+    ended: bool,
+}
+
+impl Stream {
+    fn new(pipe: Receiver) -> Self {
+        Self {
+            pipe,
+            kept: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// Waits for output and takes it; never returns after the end of the stream.
+    async fn read(&mut self) -> io::Result<()> {
+        if self.ended {
+            std::future::pending::<()>().await;
+        }
+        self.pipe.readable().await?;
+        self.take_once().map(|_more| ())
+    }
+
+    /// Takes what is there now.
+    fn read_rest(&mut self) -> io::Result<()> {
+        while !self.ended && self.take_once()? {}
+        Ok(())
+    }
+
+    /// Was there anything?
+    fn take_once(&mut self) -> io::Result<bool> {
+        let mut buffer = [0_u8; 16 << 10];
+        match self.pipe.try_read(&mut buffer) {
+            Ok(0) => {
+                self.ended = true;
+                Ok(false)
+            }
+            Ok(length) => {
+                let room = MAXIMUM_OUTPUT_BYTES.saturating_sub(self.kept.len());
+                self.kept
+                    .extend(buffer.iter().take(length.min(room)).copied());
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn exited(code: i32) -> message::ExecExited {
+        message::ExecExited {
+            exit_code: code,
+            ..message::ExecExited::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_grandchild_that_keeps_the_pipe_open_is_not_waited_for() {
+        let (descriptors, stdout, stderr) = stdio().unwrap();
+        let mut ends = descriptors.into_iter().skip(1);
+        let mut writer = std::fs::File::from(ends.next().unwrap());
+        writer.write_all(b"hello\n").unwrap();
+        let (sender, receiver) = oneshot::channel();
+        sender.send(exited(3)).unwrap();
+        let Collected::Exited(output) = collect(stdout, stderr, receiver).await.unwrap() else {
+            panic!("it has exited");
+        };
+        assert_eq!(
+            (output.stdout.as_slice(), output.exit_code),
+            (&b"hello\n"[..], 3)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_lost_shim_is_told() {
+        let (_descriptors, stdout, stderr) = stdio().unwrap();
+        let (sender, receiver) = oneshot::channel();
+        drop(sender);
+        let collected = collect(stdout, stderr, receiver).await.unwrap();
+        assert!(matches!(collected, Collected::ShimLost));
+    }
+}

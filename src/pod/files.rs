@@ -1,0 +1,262 @@
+//! The files that a pod's containers share: /etc/hosts, /etc/hostname, /etc/resolv.conf and /dev/shm.
+//!
+//! They lie in the pod's live folder. Under a kubelet the containers' /etc/hosts is usually the kubelet's own mount.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use super::error::PodErrorKind;
+use super::record::PodDirectories;
+use crate::oci::{DnsConfig, NamespaceMode, SandboxConfig};
+use crate::persist::{self, Durability, PersistError};
+
+/// A file of the pod that could not be made or removed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FileError {
+    /// A folder could not be made.
+    #[error("create directory {path}")]
+    Directory {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("write the pod's files")]
+    Write(#[from] PersistError),
+    /// The tmpfs could not be mounted.
+    #[error("mount a tmpfs of {size_bytes} bytes at {path}")]
+    Mount {
+        /// The mount point.
+        path: PathBuf,
+        /// Its size.
+        size_bytes: u64,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The tmpfs could not be unmounted.
+    #[error("unmount {path}")]
+    Unmount {
+        /// The mount point.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A folder could not be removed.
+    #[error("remove directory {path}")]
+    Remove {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl FileError {
+    /// What a caller branches on.
+    pub(super) fn kind(&self) -> PodErrorKind {
+        if self.is_disk_full() {
+            PodErrorKind::ResourceExhausted
+        } else {
+            PodErrorKind::Internal
+        }
+    }
+
+    fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Write(error) => error.kind() == persist::ErrorKind::DiskFull,
+            Self::Directory { source, .. }
+            | Self::Mount { source, .. }
+            | Self::Unmount { source, .. }
+            | Self::Remove { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+        }
+    }
+}
+
+/// Makes a folder of root's alone, with its parents.
+pub(super) fn make_directory(path: &Path) -> Result<(), FileError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| FileError::Directory {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// Removes a folder with all that is in it; a missing one is fine.
+pub(super) fn remove_directory(path: &Path) -> Result<(), FileError> {
+    // A record may be written while the folder is emptied: an exit that comes late.
+    let mut tries = 3;
+    loop {
+        tries -= 1;
+        match fs::remove_dir_all(path) {
+            Err(late) if late.kind() == io::ErrorKind::DirectoryNotEmpty && tries > 0 => {}
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(FileError::Remove {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Makes the folder of the containers' logs, as containerd does.
+pub(super) fn make_log_directory(path: &Path) -> Result<(), FileError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .map_err(|source| FileError::Directory {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// Writes `hosts`, `hostname` and `resolv.conf`.
+pub(super) fn write_pod_files(
+    directories: &PodDirectories,
+    config: &SandboxConfig,
+) -> Result<(), FileError> {
+    let hosts = fs::read("/etc/hosts").unwrap_or_else(|_missing| DEFAULT_HOSTS.into());
+    let resolver = match &config.dns {
+        Some(dns) if !dns_is_empty(dns) => resolver_lines(dns).into_bytes(),
+        _ => fs::read("/etc/resolv.conf").unwrap_or_default(),
+    };
+    let hostname = format!("{}\n", hostname(config));
+    for (name, content) in [
+        ("hosts", hosts.as_slice()),
+        ("hostname", hostname.as_bytes()),
+        ("resolv.conf", resolver.as_slice()),
+    ] {
+        // A new file each: nothing is replaced, so the rename costs no flush.
+        persist::replace(&directories.live.join(name), content, Durability::Rename)?;
+        make_readable(&directories.live.join(name))?;
+    }
+    Ok(())
+}
+
+const DEFAULT_HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+
+fn make_readable(path: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).map_err(|source| {
+        FileError::Directory {
+            path: path.to_owned(),
+            source,
+        }
+    })
+}
+
+/// The hostname that the pod sees: its own, else the host's.
+pub(super) fn hostname(config: &SandboxConfig) -> String {
+    let host_network = config.security.namespaces.network == NamespaceMode::Node;
+    if !config.hostname.is_empty() && !host_network {
+        return config.hostname.clone();
+    }
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn dns_is_empty(dns: &DnsConfig) -> bool {
+    dns.servers.is_empty() && dns.searches.is_empty() && dns.options.is_empty()
+}
+
+/// resolv.conf(5).
+fn resolver_lines(dns: &DnsConfig) -> String {
+    let mut lines = String::new();
+    if !dns.searches.is_empty() {
+        lines.push_str(&format!("search {}\n", dns.searches.join(" ")));
+    }
+    for server in &dns.servers {
+        lines.push_str(&format!("nameserver {server}\n"));
+    }
+    if !dns.options.is_empty() {
+        lines.push_str(&format!("options {}\n", dns.options.join(" ")));
+    }
+    lines
+}
+
+/// Mounts the pod's /dev/shm.
+pub(super) fn mount_shm(directories: &PodDirectories, size_bytes: u64) -> Result<(), FileError> {
+    let path = directories.shm();
+    make_directory(&path)?;
+    let options =
+        std::ffi::CString::new(format!("mode=1777,size={size_bytes}")).unwrap_or_default();
+    mount(
+        "shm",
+        &path,
+        "tmpfs",
+        MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
+        options.as_c_str(),
+    )
+    .map_err(|errno| FileError::Mount {
+        path,
+        size_bytes,
+        source: errno.into(),
+    })
+}
+
+/// Unmounts the pod's /dev/shm; one that is not mounted is fine.
+pub(super) fn unmount_shm(directories: &PodDirectories) -> Result<(), FileError> {
+    let path = directories.shm();
+    match unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+        // EINVAL: not a mount point (umount(2)).
+        Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Ok(()),
+        Err(errno) => Err(FileError::Unmount {
+            path,
+            source: errno.into(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolver_lines_are_those_of_resolv_conf() {
+        let dns = DnsConfig {
+            servers: vec!["10.96.0.10".into(), "1.1.1.1".into()],
+            searches: vec!["a.svc".into(), "svc".into()],
+            options: vec!["ndots:5".into()],
+        };
+        assert_eq!(
+            resolver_lines(&dns),
+            "search a.svc svc\nnameserver 10.96.0.10\nnameserver 1.1.1.1\noptions ndots:5\n"
+        );
+    }
+
+    #[test]
+    fn a_pod_of_its_own_network_keeps_its_hostname() {
+        let mut config = SandboxConfig {
+            hostname: "web-0".into(),
+            ..SandboxConfig::default()
+        };
+        assert_eq!(hostname(&config), "web-0");
+        config.hostname.clear();
+        assert!(!hostname(&config).is_empty());
+    }
+
+    #[test]
+    fn removing_a_missing_directory_is_fine() {
+        let folder = tempfile::tempdir().unwrap();
+        remove_directory(&folder.path().join("missing")).unwrap();
+    }
+}

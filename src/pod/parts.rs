@@ -1,0 +1,240 @@
+//! What the domain needs of the rest, as traits: the composition root passes the real parts, tests pass fakes with
+//! a ledger. Every release is idempotent and finds what it releases by the ids alone, so that the same call undoes a
+//! failed step, stops a pod, and cleans up after a crash.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::error::PodError;
+use super::view::{InterfaceStatistics, MemoryStatistics, WritableLayer};
+use crate::oci::{ImageDefaults, LinuxResources};
+use crate::shim_client::Connected;
+
+/// A network namespace that has a path.
+#[derive(Debug)]
+pub struct NamespaceHandle {
+    /// Where it is bound.
+    pub path: PathBuf,
+    /// It itself.
+    pub descriptor: OwnedFd,
+}
+
+/// Network namespaces and what they are attached to.
+#[async_trait]
+pub trait SandboxNetworks: Debug + Send + Sync {
+    /// Makes the namespace of a sandbox, with its sysctls.
+    async fn create(
+        &self,
+        sandbox_id: &str,
+        sysctls: &BTreeMap<String, String>,
+    ) -> Result<NamespaceHandle, PodError>;
+    /// Attaches it; the addresses, the main one first.
+    async fn attach(
+        &self,
+        sandbox_id: &str,
+        namespace: &NamespaceHandle,
+    ) -> Result<Vec<IpAddr>, PodError>;
+    /// Detaches and removes it; no process is in it any more.
+    async fn release(&self, sandbox_id: &str) -> Result<(), PodError>;
+    /// Waits until nothing of the sandbox is left, its addresses given back.
+    async fn wait_released(&self, sandbox_id: &str) -> Result<(), PodError>;
+    /// Counters of the interfaces.
+    async fn statistics(&self, sandbox_id: &str) -> Vec<InterfaceStatistics>;
+    /// `None`: ready; else reason and message.
+    async fn trouble(&self) -> Option<(String, String)>;
+}
+
+/// The cgroups of a sandbox.
+#[derive(Debug, Clone)]
+pub struct SandboxCgroups {
+    /// Directory of the infra process's leaf.
+    pub infra: PathBuf,
+    /// Directory of the shim's own cgroup.
+    pub shim: PathBuf,
+}
+
+/// One reading of a cgroup.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CgroupReading {
+    /// Processor time so far.
+    pub cpu_usage_nanoseconds: u64,
+    /// Memory, where there is a controller.
+    pub memory: Option<MemoryStatistics>,
+    /// Number of processes.
+    pub process_count: Option<u64>,
+}
+
+/// Control groups of pods.
+#[async_trait]
+pub trait PodCgroups: Debug + Send + Sync {
+    /// Is this parent one that sandboxes can be made below?
+    fn check_parent(&self, parent: &str) -> Result<(), PodError>;
+    /// Makes the groups of a sandbox.
+    fn create_sandbox(&self, parent: &str, sandbox_id: &str) -> Result<SandboxCgroups, PodError>;
+    /// Makes the leaf of a container with its limits; its directory.
+    fn create_container(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        container_id: &str,
+        resources: &LinuxResources,
+    ) -> Result<PathBuf, PodError>;
+    /// Changes the limits of a container, all or none.
+    async fn update_container(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        container_id: &str,
+        resources: &LinuxResources,
+    ) -> Result<(), PodError>;
+    /// Kills all processes of a container and waits until none is left.
+    async fn kill_container(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        container_id: &str,
+        deadline: Duration,
+    ) -> Result<(), PodError>;
+    /// Kills all processes of a sandbox, not the shim, and waits until none is left.
+    async fn kill_sandbox(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        deadline: Duration,
+    ) -> Result<(), PodError>;
+    /// Kills the shim of a sandbox and waits until it is gone.
+    async fn kill_shim(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        deadline: Duration,
+    ) -> Result<(), PodError>;
+    /// Removes the leaf of a container.
+    async fn remove_container(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        container_id: &str,
+    ) -> Result<(), PodError>;
+    /// Removes all groups of a sandbox, the shim's too.
+    async fn remove_sandbox(&self, parent: &str, sandbox_id: &str) -> Result<(), PodError>;
+    /// Reads the group of a container, or of the whole sandbox with `None`.
+    fn read(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        container_id: Option<&str>,
+    ) -> Result<CgroupReading, PodError>;
+    /// Where the leaf of a container is, as `/proc/<pid>/cgroup` shows it.
+    fn container_path(&self, parent: &str, sandbox_id: &str, container_id: &str) -> String;
+}
+
+/// An image that a container can be made of.
+#[derive(Debug, Clone)]
+pub struct ContainerImage {
+    /// `Image.id`.
+    pub id: String,
+    /// A tag, else the id.
+    pub name: String,
+    /// A repo digest, else the id.
+    pub reference: String,
+    /// What the image's configuration says about its containers.
+    pub defaults: ImageDefaults,
+}
+
+/// The directories of an overlay file system.
+#[derive(Debug, Clone, Default)]
+pub struct RootDirectories {
+    /// Topmost first.
+    pub lower: Vec<PathBuf>,
+    /// Writable.
+    pub upper: PathBuf,
+    /// Of the same file system as `upper`.
+    pub work: PathBuf,
+}
+
+/// Images, as far as containers need them.
+#[async_trait]
+pub trait ContainerImages: Debug + Send + Sync {
+    /// The image of that id, tag or digest, if it is here.
+    fn find(&self, reference: &str) -> Option<ContainerImage>;
+    /// Keeps the image for the container and makes the container's root file system.
+    async fn prepare(
+        &self,
+        image_id: &str,
+        container_id: &str,
+    ) -> Result<RootDirectories, PodError>;
+    /// Gives both back.
+    async fn release(&self, container_id: &str) -> Result<(), PodError>;
+    /// Use of the container's writable layer.
+    async fn writable_layer(&self, container_id: &str) -> Option<WritableLayer>;
+}
+
+/// Starts shims and finds them again.
+#[async_trait]
+pub trait Shims: Debug + Send + Sync {
+    /// Starts the shim of a sandbox.
+    async fn spawn(&self, sandbox_id: &str) -> Result<Connected, PodError>;
+    /// Finds the shim that listens in a pod's directory; `None` if none does.
+    async fn connect(
+        &self,
+        sandbox_id: &str,
+        directory: &Path,
+    ) -> Result<Option<Connected>, PodError>;
+}
+
+/// What the domain is told by the configuration and the host.
+#[derive(Debug, Clone)]
+pub struct PodSettings {
+    /// Durable state: `<root>/pods/<sandbox id>`.
+    pub root: PathBuf,
+    /// Live state: `<run directory>/pods/<sandbox id>`.
+    pub run_directory: PathBuf,
+    /// Size of a pod's /dev/shm in bytes.
+    pub shm_size_bytes: u64,
+    /// Open the unprivileged ports and ping to every pod with a network of its own, as containerd does.
+    pub default_sysctls: DefaultSysctls,
+    /// RLIMIT_NOFILE before the daemon raised its own: soft and hard. Shims take it back.
+    pub open_files: (u64, u64),
+    /// Identifies this boot of the machine: /proc/sys/kernel/random/boot_id.
+    pub boot_id: String,
+    /// The capability sets that a container can have at the most: the daemon's bounding set, one bit each.
+    pub bounding_capabilities: u64,
+    /// The lowest oom_score_adj that the daemon may give: -1000 with CAP_SYS_RESOURCE, else what it has itself.
+    pub lowest_oom_score_adj: i32,
+    /// The whole configuration as JSON, for Status.
+    pub config_json: String,
+    /// Facts of the host, for Status.
+    pub facts: BTreeMap<String, String>,
+}
+
+/// Are `net.ipv4.ip_unprivileged_port_start=0` and an open `ping_group_range` set unless the pod sets them?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultSysctls {
+    /// Yes.
+    Set,
+    /// No: the kernel's own defaults hold.
+    Leave,
+}
+
+/// Everything that the domain is built on.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Networks.
+    pub networks: Arc<dyn SandboxNetworks>,
+    /// Cgroups.
+    pub cgroups: Arc<dyn PodCgroups>,
+    /// Images.
+    pub images: Arc<dyn ContainerImages>,
+    /// Shims.
+    pub shims: Arc<dyn Shims>,
+    /// Settings.
+    pub settings: Arc<PodSettings>,
+}

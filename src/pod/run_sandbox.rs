@@ -1,0 +1,320 @@
+//! RunPodSandbox: takes what a sandbox holds of the host, step by step, and gives all of it back if a step fails.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use carpel_shim_protocol::message::{CreateSandbox, NamespaceSource, Sysctl};
+
+use super::error::{PodError, PodErrorKind, Subject};
+use super::files;
+use super::parts::{DefaultSysctls, NamespaceHandle, SandboxCgroups};
+use super::procedure::{
+    Change, Context, Failure, Outcome, ReadySandbox, persist_error, shim_error,
+};
+use super::record::{self, SandboxRecord, VERSION};
+use super::resources::{Held, in_files, release_all};
+use super::sysctls;
+use crate::oci::{NamespaceMode, SandboxConfig};
+use crate::shim_client::{Connected, ShimClient};
+
+/// The whole procedure.
+pub(super) async fn run(context: Context) -> Outcome {
+    let mut build = Build::new(context);
+    for (position, step) in STEPS.iter().enumerate() {
+        if let Err(error) = build.take(*step).await {
+            return Err(build.undo(position, error).await);
+        }
+    }
+    build.ready().map(Change::SandboxReady)
+}
+
+/// A shim makes its infra process in a millisecond or two.
+const CREATE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// In the order in which they are taken: the network before any process, the shim last.
+const STEPS: [Held; 5] = [
+    Held::Directories,
+    Held::SharedMemory,
+    Held::Cgroups,
+    Held::Network,
+    Held::Processes,
+];
+
+struct Build {
+    context: Context,
+    cgroups: Option<SandboxCgroups>,
+    namespace: Option<NamespaceHandle>,
+    addresses: Vec<IpAddr>,
+    infra_pid: i32,
+    connected: Option<Connected>,
+}
+
+impl Build {
+    fn new(context: Context) -> Self {
+        Self {
+            context,
+            cgroups: None,
+            namespace: None,
+            addresses: Vec::new(),
+            infra_pid: 0,
+            connected: None,
+        }
+    }
+
+    async fn take(&mut self, step: Held) -> Result<(), PodError> {
+        match step {
+            Held::Directories => self.write_identity().await,
+            Held::SharedMemory => self.mount_shm().await,
+            Held::Cgroups => self.make_cgroups(),
+            Held::Network => self.attach_network().await,
+            Held::Processes => self.start_processes().await,
+        }
+    }
+
+    /// Gives back what the steps up to and with this one have taken, the failed one perhaps half.
+    async fn undo(&self, position: usize, error: PodError) -> Failure {
+        let taken: Vec<Held> = STEPS.iter().take(position + 1).rev().copied().collect();
+        match release_all(&self.context, &taken).await {
+            Ok(()) => Failure::clean(error),
+            Err(_logged) => Failure::leftovers(error),
+        }
+    }
+
+    fn ready(self) -> Result<ReadySandbox, Failure> {
+        let Some(connected) = self.connected else {
+            let error = PodError::new(
+                PodErrorKind::Internal,
+                self.context.subject(),
+                "the steps ended without a shim",
+            );
+            return Err(Failure::leftovers(error));
+        };
+        Ok(ReadySandbox {
+            addresses: self.addresses,
+            network_namespace: self
+                .namespace
+                .map_or_else(PathBuf::new, |namespace| namespace.path),
+            infra_pid: self.infra_pid,
+            events: connected.events,
+        })
+    }
+
+    fn config(&self) -> std::sync::Arc<SandboxConfig> {
+        std::sync::Arc::clone(&self.context.slot.pod().config)
+    }
+
+    /// The identity comes first: from here on recovery knows of the sandbox.
+    async fn write_identity(&self) -> Result<(), PodError> {
+        let pod = self.context.slot.pod();
+        let directories = self.context.slot.directories.clone();
+        let identity = SandboxRecord {
+            version: VERSION,
+            id: pod.id.clone(),
+            boot_id: self.context.parts.settings.boot_id.clone(),
+            created_at: pod.created_at,
+            runtime_handler: pod.runtime_handler.clone(),
+            config: (*pod.config).clone(),
+        };
+        let subject = self.context.subject();
+        super::procedure::blocking(self.context.subject(), "record the sandbox", move || {
+            let file_error = |error: files::FileError| {
+                PodError::new(error.kind(), subject.clone(), "make the sandbox's folders")
+                    .caused_by(error)
+            };
+            files::make_directory(&directories.container_records()).map_err(file_error)?;
+            files::make_directory(&directories.live).map_err(file_error)?;
+            record::write_sandbox(&directories, &identity)
+                .map_err(|error| persist_error(subject.clone(), "record the sandbox", error))?;
+            record::write_live(&directories, &pod)
+                .map_err(|error| persist_error(subject.clone(), "record the state", error))?;
+            files::write_pod_files(&directories, &pod.config).map_err(file_error)?;
+            if !pod.config.log_directory.is_empty() {
+                files::make_log_directory(pod.config.log_directory.as_ref()).map_err(file_error)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn mount_shm(&self) -> Result<(), PodError> {
+        if self.config().security.namespaces.ipc == NamespaceMode::Node {
+            return Ok(());
+        }
+        let directories = self.context.slot.directories.clone();
+        let size_bytes = self.context.parts.settings.shm_size_bytes;
+        in_files(&self.context, "make /dev/shm", move || {
+            files::mount_shm(&directories, size_bytes)
+        })
+        .await
+    }
+
+    fn make_cgroups(&mut self) -> Result<(), PodError> {
+        let parent = self.context.cgroup_parent();
+        let cgroups = self
+            .context
+            .parts
+            .cgroups
+            .create_sandbox(&parent, self.context.id())?;
+        self.cgroups = Some(cgroups);
+        Ok(())
+    }
+
+    async fn attach_network(&mut self) -> Result<(), PodError> {
+        let config = self.config();
+        if config.security.namespaces.network == NamespaceMode::Node {
+            return Ok(());
+        }
+        let wanted = network_sysctls(&config, self.context.parts.settings.default_sysctls);
+        let networks = &self.context.parts.networks;
+        let namespace = networks.create(self.context.id(), &wanted).await?;
+        self.addresses = networks.attach(self.context.id(), &namespace).await?;
+        self.namespace = Some(namespace);
+        Ok(())
+    }
+
+    async fn start_processes(&mut self) -> Result<(), PodError> {
+        let connected = self.context.parts.shims.spawn(self.context.id()).await?;
+        let shim = connected.client.clone();
+        self.context.slot.set_shim(Some(shim.clone()));
+        self.connected = Some(connected);
+        self.infra_pid = self.create_infra(&shim).await?;
+        Ok(())
+    }
+
+    async fn create_infra(&self, shim: &ShimClient) -> Result<i32, PodError> {
+        let (message, network) = self.create_message()?;
+        let created = shim
+            .create_sandbox(message, network, CREATE_PATIENCE)
+            .await
+            .map_err(|error| {
+                shim_error(self.context.subject(), "start the infra process", error)
+            })?;
+        Ok(created.infra_pid)
+    }
+
+    fn create_message(&self) -> Result<(CreateSandbox, Option<OwnedFd>), PodError> {
+        let config = self.config();
+        let namespaces = &config.security.namespaces;
+        let own = |mode: NamespaceMode| match mode {
+            NamespaceMode::Node => NamespaceSource::Host,
+            NamespaceMode::Pod | NamespaceMode::Container | NamespaceMode::Target => {
+                NamespaceSource::New
+            }
+        };
+        let network = match &self.namespace {
+            Some(namespace) => Some(namespace.descriptor.try_clone().map_err(|error| {
+                PodError::new(
+                    PodErrorKind::ResourceExhausted,
+                    self.context.subject(),
+                    "duplicate the descriptor of the network namespace",
+                )
+                .caused_by(error)
+            })?),
+            None => None,
+        };
+        let (soft, hard) = self.context.parts.settings.open_files;
+        let cgroups = self.cgroups.clone();
+        let path = |path: PathBuf| path.to_string_lossy().into_owned();
+        let message = CreateSandbox {
+            sandbox_id: self.context.id().to_owned(),
+            directory: path(self.context.slot.directories.live.clone()),
+            shim_cgroup: cgroups
+                .as_ref()
+                .map_or_else(String::new, |groups| path(groups.shim.clone())),
+            infra_cgroup: cgroups.map_or_else(String::new, |groups| path(groups.infra)),
+            nofile_soft: soft,
+            nofile_hard: hard,
+            network: if network.is_none() {
+                NamespaceSource::Host.into()
+            } else {
+                NamespaceSource::Descriptor.into()
+            },
+            ipc: own(namespaces.ipc).into(),
+            // Host network implies the host's uts namespace (CRI NamespaceOption, as both peers).
+            uts: own(namespaces.network).into(),
+            pid: match namespaces.pid {
+                NamespaceMode::Pod => NamespaceSource::New.into(),
+                NamespaceMode::Container | NamespaceMode::Node | NamespaceMode::Target => {
+                    NamespaceSource::Host.into()
+                }
+            },
+            hostname: files::hostname(&config),
+            sysctls: config
+                .sysctls
+                .iter()
+                .filter(|(name, _)| sysctls::scope(name) != Some(sysctls::Scope::Network))
+                .map(|(name, value)| Sysctl {
+                    name: name.clone(),
+                    value: value.clone(),
+                })
+                .collect(),
+        };
+        Ok((message, network))
+    }
+}
+
+/// The sysctls of the network namespace: the pod's, over containerd's defaults.
+fn network_sysctls(config: &SandboxConfig, defaults: DefaultSysctls) -> BTreeMap<String, String> {
+    let mut wanted = BTreeMap::new();
+    if defaults == DefaultSysctls::Set {
+        for (name, value) in [
+            ("net.ipv4.ip_unprivileged_port_start", "0"),
+            ("net.ipv4.ping_group_range", "0 2147483647"),
+        ] {
+            wanted.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    for (name, value) in &config.sysctls {
+        if sysctls::scope(name) == Some(sysctls::Scope::Network) {
+            wanted.insert(name.clone(), value.clone());
+        }
+    }
+    wanted
+}
+
+/// Refuses what cannot become a sandbox, before anything is done.
+///
+/// # Errors
+/// `InvalidArgument`, `NotFound` for an unknown handler, `Unimplemented` for a user namespace.
+pub(super) fn check(config: &SandboxConfig, runtime_handler: &str) -> Result<(), PodError> {
+    let invalid =
+        |step: String| PodError::new(PodErrorKind::InvalidArgument, subject_of(config), step);
+    if !HANDLERS.contains(&runtime_handler) {
+        return Err(PodError::new(
+            PodErrorKind::NotFound,
+            subject_of(config),
+            format!("no runtime handler {runtime_handler:?} is configured"),
+        ));
+    }
+    if config.metadata.name.is_empty() || config.metadata.uid.is_empty() {
+        return Err(invalid("metadata: name and uid must not be empty".into()));
+    }
+    let security = &config.security;
+    if security.run_as_group.is_some() && security.run_as_user.is_none() {
+        return Err(invalid("run_as_group is given without run_as_user".into()));
+    }
+    if let Some(user) = &security.namespaces.user
+        && user.mode != NamespaceMode::Node
+    {
+        return Err(PodError::new(
+            PodErrorKind::Unimplemented,
+            subject_of(config),
+            "user namespaces (userns_options) are not built yet",
+        ));
+    }
+    sysctls::check(config).map_err(invalid)
+}
+
+/// The runtime handlers: the built-in runtime, also as the default.
+pub(super) const HANDLERS: [&str; 2] = ["", "carpel"];
+
+/// A sandbox that has no id yet, as the subject of an error: its name.
+fn subject_of(config: &SandboxConfig) -> Subject {
+    Subject::Sandbox(format!(
+        "of pod {:?} in namespace {:?}",
+        config.metadata.name, config.metadata.namespace
+    ))
+}
