@@ -231,7 +231,7 @@ impl<P: PodService> RuntimeService for RuntimeServer<P> {
         &self,
         request: Request<wire::StatusRequest>,
     ) -> Result<Response<wire::StatusResponse>, Status> {
-        Ok(Response::new(runtime::status::status(&self.pods, request.into_inner())))
+        Ok(Response::new(runtime::status::status(&self.pods, request.into_inner()).await))
     }
 
     async fn checkpoint_container(

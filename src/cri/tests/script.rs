@@ -206,7 +206,7 @@ impl PodService for Arc<Script> {
         }
         all
     }
-    fn report(&self) -> RuntimeReport {
+    async fn report(&self) -> RuntimeReport {
         RuntimeReport {
             network_trouble: self.network_trouble.lock().unwrap().clone(),
             runtime_trouble: None,
