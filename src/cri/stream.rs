@@ -65,9 +65,11 @@ mod tests {
             let items: Vec<_> = lengths.iter().enumerate().map(|(index, length)| sandbox(index, *length)).collect();
             let parts = parts(items.clone());
             prop_assert!(parts.iter().all(|part| !part.is_empty()));
-            prop_assert!(parts.iter().all(|part| {
-                part.len() == 1 || part.iter().map(Message::encoded_len).sum::<usize>() <= MESSAGE_BYTES
-            }));
+            let fits = |part: &Vec<PodSandbox>| {
+                let bytes: usize = part.iter().map(Message::encoded_len).sum();
+                part.len() == 1 || bytes <= MESSAGE_BYTES
+            };
+            prop_assert!(parts.iter().all(fits));
             prop_assert_eq!(parts.concat(), items);
         }
     }

@@ -164,7 +164,7 @@ fn a_container_status_tells_image_exit_user_and_signal() {
     assert_eq!(status.state(), wire::ContainerState::ContainerExited);
     assert_eq!(status.stop_signal(), wire::Signal::Sigusr1);
     assert_eq!(status.log_path, "/log/main.log");
-    let user = status.user.unwrap().linux.unwrap();
+    let user = status.user.clone().unwrap().linux.unwrap();
     assert_eq!((user.uid, user.gid), (1000, 7));
     assert_eq!(user.supplemental_groups, [7, i64::from(u32::MAX)]);
 }
@@ -197,6 +197,7 @@ fn verbose_information_is_json_with_the_keys_of_the_peers() {
 fn a_sandbox_status_echoes_namespaces_and_addresses() {
     let view = sandbox_view(wire::NamespaceMode::Pod, &["10.88.0.2", "fd00::2"]);
     let status = sandbox_status(&view);
+    assert_eq!(status.state(), wire::PodSandboxState::SandboxNotready);
     let options = status.linux.unwrap().namespaces.unwrap().options.unwrap();
     assert_eq!(options.network(), wire::NamespaceMode::Pod);
     assert_eq!(options.pid(), wire::NamespaceMode::Container);
@@ -204,7 +205,6 @@ fn a_sandbox_status_echoes_namespaces_and_addresses() {
     assert_eq!(network.ip, "10.88.0.2");
     assert_eq!(network.additional_ips[0].ip, "fd00::2");
     assert_eq!(status.runtime_handler, "carpel");
-    assert_eq!(status.state(), wire::PodSandboxState::SandboxNotready);
 }
 
 #[test]
