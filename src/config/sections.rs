@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::subnet::Ipv4Subnet;
+use crate::network::Ipv4Subnet;
 
 /// Where `carpel` looks for its configuration when it is not told: a missing file there means the defaults.
 pub const DEFAULT_PATH: &str = "/etc/carpel/carpel.toml";
