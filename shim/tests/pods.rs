@@ -315,7 +315,8 @@ fn root_a_killed_infra_process_is_told() {
 fn root_a_sandbox_that_cannot_be_made_is_undone() {
     needs_a_node!();
     let mut pod = Pod::spawn();
-    let table: [(&str, fn(&mut CreateSandbox)); 4] = [
+    type Change = fn(&mut CreateSandbox);
+    let table: [(&str, Change); 4] = [
         ("cgroup", |sandbox| {
             sandbox.infra_cgroup.push_str("/missing")
         }),
