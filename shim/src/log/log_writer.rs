@@ -141,11 +141,22 @@ impl LogWriter {
     ///
     /// # Errors
     ///
-    /// ENOENT for an unknown container; what clone3 says if the writer has died and there is no other.
+    /// ENOENT for an unknown container; what clone3 says if the writer has died and there is no other. No event comes then.
     pub(crate) fn reopen(&mut self, container_id: &str) -> Result<(), Errno> {
-        let container = self.containers.iter_mut().find(|it| it.id == container_id);
-        container.ok_or(Errno::NOENT)?.is_reopening = true;
-        self.ask(Kind::Reopen, container_id)
+        let position = self.containers.iter().position(|it| it.id == container_id);
+        let position = position.ok_or(Errno::NOENT)?;
+        self.set_reopening(position, true);
+        let asked = self.ask(Kind::Reopen, container_id);
+        if asked.is_err() {
+            self.set_reopening(position, false);
+        }
+        asked
+    }
+
+    fn set_reopening(&mut self, position: usize, is_reopening: bool) {
+        if let Some(container) = self.containers.get_mut(position) {
+            container.is_reopening = is_reopening;
+        }
     }
 
     /// Has what is in the container's pipes written, and the pipes closed; the answer is [`LogEvent::Finished`], always.
@@ -204,11 +215,31 @@ impl LogWriter {
         self.writer = None;
         self.events.push(LogEvent::WriterDied);
         self.failures = self.failures.saturating_add(1);
-        if !self.containers.is_empty() && self.failures <= MAXIMUM_FAILURES {
-            // If there are no processes to be had now, the next command tries again.
-            drop(self.start());
+        let wanted = !self.containers.is_empty() && self.failures <= MAXIMUM_FAILURES;
+        if wanted && self.start().is_err() || !wanted {
+            // The next command tries again; who waits now is told.
+            self.give_up();
         }
         self.wake();
+    }
+
+    /// Answers all that has been asked, as there is no writer that could.
+    fn give_up(&mut self) {
+        for container in &mut self.containers {
+            if std::mem::take(&mut container.is_reopening) {
+                self.events.push(LogEvent::Reopened {
+                    container_id: container.id.clone(),
+                    errno: Errno::AGAIN.raw_os_error(),
+                });
+            }
+            if container.is_finishing {
+                self.events.push(LogEvent::Finished {
+                    container_id: container.id.clone(),
+                    lost_lines: container.lost_lines,
+                });
+            }
+        }
+        self.containers.retain(|container| !container.is_finishing);
     }
 
     fn ask(&mut self, kind: Kind, container_id: &str) -> Result<(), Errno> {
