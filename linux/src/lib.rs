@@ -9,6 +9,7 @@ pub mod clone;
 pub mod credentials;
 mod error;
 pub mod memfd;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod path;

@@ -11,7 +11,7 @@ mod container;
 mod exit_record;
 mod failure;
 mod infra;
-mod log_discard;
+mod log;
 mod oom;
 mod outbox;
 mod poller;
@@ -25,7 +25,6 @@ mod shutdown;
 mod terminal;
 mod time;
 
-use log_discard as log;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -1,0 +1,91 @@
+//! Builds what the daemon carries inside: the static shim.
+#![allow(
+    clippy::panic,
+    reason = "a build script says what went wrong by panicking"
+)]
+
+use std::env;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+fn main() {
+    build_shim();
+}
+
+/// Builds `carpel-shim` for the host of the target, static, and names the file in `CARPEL_SHIM_PATH`.
+///
+/// A cargo inside cargo: the program must exist before the daemon is compiled, with flags (`+crt-static`) and a profile
+/// (`shim`) of its own. `--locked` alone needs no network once the crates of Cargo.lock have been fetched; whoever forbids the
+/// network by CARGO_NET_OFFLINE forbids it here too.
+fn build_shim() {
+    let root = PathBuf::from(required("CARGO_MANIFEST_DIR"));
+    for input in [
+        "shim",
+        "shim-protocol",
+        "linux",
+        "proto/shim",
+        "Cargo.lock",
+        "Cargo.toml",
+        "build.rs",
+    ] {
+        println!("cargo::rerun-if-changed={input}");
+    }
+    let target = required("TARGET");
+    let target_directory = Path::new(&required("OUT_DIR")).join("shim-target");
+    let mut command = Command::new(required("CARGO"));
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(confuses_nested_cargo) {
+            command.env_remove(&name);
+        }
+    }
+    command
+        .current_dir(&root)
+        .args(["build", "--package", "carpel-shim", "--locked", "--quiet"])
+        .args(["--profile", "shim", "--target", &target])
+        .arg("--target-dir")
+        .arg(&target_directory)
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    let status = command
+        .status()
+        .unwrap_or_else(|error| panic!("run cargo for carpel-shim: {error}"));
+    assert!(status.success(), "build carpel-shim: {status}");
+    let program = target_directory.join(target).join("shim/carpel-shim");
+    assert!(program.is_file(), "{} was not built", program.display());
+    println!("cargo::rustc-env=CARPEL_SHIM_PATH={}", program.display());
+}
+
+/// Variables that describe the outer build. Those that say where cargo finds its crates, linker and jobserver stay.
+fn confuses_nested_cargo(name: &str) -> bool {
+    const KEPT: [&str; 8] = [
+        "CARGO_HOME",
+        "CARGO_HTTP_",
+        "CARGO_MAKEFLAGS",
+        "CARGO_NET_",
+        "CARGO_REGISTRIES_",
+        "CARGO_REGISTRY_",
+        "CARGO_SOURCE_",
+        "CARGO_TARGET_",
+    ];
+    const DROPPED: [&str; 11] = [
+        "DEBUG",
+        "HOST",
+        "LD_LIBRARY_PATH",
+        "NUM_JOBS",
+        "OPT_LEVEL",
+        "OUT_DIR",
+        "PROFILE",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTDOC",
+        "RUSTFLAGS",
+        "TARGET",
+    ];
+    let about_package = ["CARGO", "CLIPPY_", "DEP_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix));
+    DROPPED.contains(&name) || about_package && !KEPT.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn required(name: &str) -> String {
+    env::var(name).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
