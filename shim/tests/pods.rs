@@ -455,3 +455,40 @@ fn root_shutting_down_ends_what_runs() {
     );
     assert!(support::remove_cgroups(&pod.cgroup));
 }
+
+#[test]
+fn root_an_exec_goes_where_the_container_has_moved_its_processes() {
+    needs_a_node!();
+    let mut pod = sleeping_pod();
+    // A domain with domain controllers enabled takes no process (EBUSY); where there is no controller, a threaded
+    // subtree is refused alike (EOPNOTSUPP), which is no delegation.
+    let leaf = pod.cgroup.join("a");
+    let controllers = fs::read_to_string(leaf.join("cgroup.controllers")).unwrap();
+    let Some(controller) = controllers.split_whitespace().next() else {
+        println!("SKIP no controller in cgroup2");
+        return;
+    };
+    let inner = leaf.join("init.scope");
+    fs::create_dir(&inner).unwrap();
+    for pid in fs::read_to_string(leaf.join("cgroup.procs"))
+        .unwrap()
+        .lines()
+    {
+        support::write_file(&inner.join("cgroup.procs"), pid).unwrap();
+    }
+    if let Err(error) = support::write_file(
+        &leaf.join("cgroup.subtree_control"),
+        &format!("+{controller}"),
+    ) {
+        println!("SKIP {controller} cannot be delegated: {error}");
+        return;
+    }
+    let result = pod
+        .exec(exec_of("a", "e", &["cat", "/proc/self/cgroup"]))
+        .unwrap();
+    assert!(
+        result.stdout.contains("0::/init.scope\n"),
+        "{}",
+        result.stdout
+    );
+}

@@ -387,6 +387,8 @@ impl Server {
             Stage::Exited { .. } => {
                 self.containers
                     .retain(|container| container.id != container_id);
+                // A log that could not be finished in time, on a frozen file system, is given up now.
+                self.log.remove(container_id);
                 self.outbox.answer(id, Answer::RemoveContainer(Done {}));
                 process::trim_memory();
                 Ok(())
@@ -422,7 +424,7 @@ impl Server {
                     .outbox
                     .answer_all(&mut waiting, &Answer::RemoveContainer(Done {})),
             }
-            self.log.finish(&id);
+            self.log.remove(&id);
             self.containers.retain(|container| container.id != id);
             return;
         }
