@@ -82,3 +82,61 @@ fn root_timings() {
     }
     assert!(total < 1000.0, "{total} ms is not a matter of milliseconds");
 }
+
+/// Proportional and private dirty KiB of a process.
+fn memory(pid: i32) -> (u64, u64) {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let value = |key: &str| {
+        let line = rollup.lines().find(|line| line.starts_with(key));
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+            .unwrap_or(0)
+    };
+    (value("Pss:"), value("Private_Dirty:"))
+}
+
+#[test]
+#[ignore = "a measurement, for a machine that does nothing else"]
+#[expect(clippy::print_stdout, reason = "what it is for")]
+fn root_memory_of_many_pods() {
+    if let Some(reason) = support::obstacle() {
+        println!("SKIP {reason}");
+        return;
+    }
+    let mut pods: Vec<Pod> = Vec::new();
+    for _ in 0..30 {
+        let mut pod = Pod::new();
+        pod.run(pod.container_of("a", &["/bin/sleep", "1000"]));
+        for _ in 0..5 {
+            pod.exec(exec_of("a", "e", &["/bin/true"])).unwrap();
+        }
+        pods.push(pod);
+    }
+    let mut sums = std::collections::BTreeMap::new();
+    for pod in &pods {
+        let shim = i32::try_from(pod.shim.id()).unwrap();
+        let children =
+            std::fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap();
+        let children = children.split_whitespace().map(|pid| pid.parse().unwrap());
+        for pid in children.chain([shim]) {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+            let (proportional, dirty) = memory(pid);
+            let sum: &mut (u64, u64) = sums.entry(name.trim().to_owned()).or_default();
+            *sum = (sum.0 + proportional, sum.1 + dirty);
+        }
+    }
+    let count = u64::try_from(pods.len()).unwrap();
+    for (name, (proportional, dirty)) in &sums {
+        println!(
+            "{name:<16} {:>5} KiB proportional, {:>5} KiB private dirty",
+            proportional / count,
+            dirty / count
+        );
+    }
+    let total: u64 = sums
+        .iter()
+        .filter(|(name, _)| name.starts_with("carpel"))
+        .map(|(_, sum)| sum.0)
+        .sum();
+    println!("carpel, a pod    {:>5} KiB proportional", total / count);
+    assert!(total / count < 4096);
+}

@@ -247,6 +247,10 @@ impl Server {
                     let answer = created(container);
                     let mut waiting = std::mem::take(&mut container.waiting);
                     self.outbox.answer_all(&mut waiting, &answer);
+                    self.flush();
+                    // The request with its mounts and its environment was large.
+                    process::trim_memory();
+                    return;
                 }
                 Heard::Report(Report::Terminal, Some(master)) => self.take_terminal(serial, master),
                 Heard::Report(Report::Terminal, None) => {}
