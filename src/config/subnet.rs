@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// An IPv4 network, such as `10.88.0.0/16`; no bit is set behind the prefix.
+/// An IPv4 network, such as `10.63.0.0/16`; no bit is set behind the prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Ipv4Subnet {
@@ -18,7 +18,7 @@ pub struct Ipv4Subnet {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SubnetError {
     /// Not `address/length`.
-    #[error("{text:?} is not an IPv4 network: write it as \"10.88.0.0/16\"")]
+    #[error("{text:?} is not an IPv4 network: write it as \"10.63.0.0/16\"")]
     Syntax {
         /// What was given.
         text: String,
@@ -40,9 +40,9 @@ pub enum SubnetError {
 }
 
 impl Ipv4Subnet {
-    /// `10.88.0.0/16`
+    /// `10.63.0.0/16`
     pub const DEFAULT: Self = Self {
-        address: Ipv4Addr::new(10, 88, 0, 0),
+        address: Ipv4Addr::new(10, 63, 0, 0),
         prefix_length: 16,
     };
 

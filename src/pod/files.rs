@@ -189,7 +189,8 @@ fn resolver_lines(dns: &DnsConfig) -> String {
 pub(super) fn mount_shm(directories: &PodDirectories, size_bytes: u64) -> Result<(), FileError> {
     let path = directories.shm();
     make_directory(&path)?;
-    let options = std::ffi::CString::new(format!("mode=1777,size={size_bytes}")).unwrap_or_default();
+    let options =
+        std::ffi::CString::new(format!("mode=1777,size={size_bytes}")).unwrap_or_default();
     mount(
         "shm",
         &path,

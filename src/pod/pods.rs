@@ -375,9 +375,8 @@ impl Pods {
     }
 
     fn forget_rates(&self) {
-        self.rates.retain(|id| {
-            self.index.container(id).is_some() || self.index.sandbox(id).is_some()
-        });
+        self.rates
+            .retain(|id| self.index.container(id).is_some() || self.index.sandbox(id).is_some());
     }
 }
 

@@ -33,7 +33,10 @@ pub(super) async fn run(context: Context) -> Outcome {
             Ok(Change::Reconnected(connected))
         }
         Ok(None) | Err(_) => {
-            tracing::error!(sandbox = context.id(), "the shim is lost: its pod is taken down");
+            tracing::error!(
+                sandbox = context.id(),
+                "the shim is lost: its pod is taken down"
+            );
             take_down(&context).await.map_err(Failure::leftovers)
         }
     }
