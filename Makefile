@@ -77,7 +77,7 @@ bench: node-carpel node-containerd ## time every CRI call on Carpel and on conta
 .PHONY: uml
 uml: ## boot User-mode Linux, which has cgroup v2 controllers, and try limits there
 	@$(need) uml
-	integration/uml/boot integration/uml/limits
+	integration/uml/run integration/uml/limits
 
 .PHONY: ci
 ci: ## what the continuous integration runs: test, then conformance

@@ -173,12 +173,7 @@ fn blocking_job(jobs: &[Job]) -> Option<Job> {
         .cloned()
 }
 
-fn admit_create(
-    pod: &Pod,
-    jobs: &[Job],
-    closing: Closing,
-    config: &ContainerConfig,
-) -> Verdict {
+fn admit_create(pod: &Pod, jobs: &[Job], closing: Closing, config: &ContainerConfig) -> Verdict {
     if let Some(denied) = not_open(pod, closing) {
         return denied;
     }
@@ -301,7 +296,9 @@ fn not_open(pod: &Pod, closing: Closing) -> Option<Verdict> {
             "the sandbox is not ready: its infra process has died",
         )),
         SandboxPhase::Stopping => Some(wrong_state("the sandbox is being stopped")),
-        SandboxPhase::Stopped { .. } => Some(wrong_state("the sandbox is not ready: it is stopped")),
+        SandboxPhase::Stopped { .. } => {
+            Some(wrong_state("the sandbox is not ready: it is stopped"))
+        }
         SandboxPhase::Removing => Some(wrong_state("the sandbox is being removed")),
     }
 }

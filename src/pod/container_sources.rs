@@ -37,7 +37,9 @@ pub(super) enum SourceError {
         source: io::Error,
     },
     /// The mount's propagation needs a shared (or slave) mount of the host.
-    #[error("mounts[{index}]: propagation {propagation:?} needs a {needed} mount, and {mount_point} is not")]
+    #[error(
+        "mounts[{index}]: propagation {propagation:?} needs a {needed} mount, and {mount_point} is not"
+    )]
     Propagation {
         /// Which mount.
         index: usize,
@@ -205,7 +207,10 @@ fn add_device(devices: &mut Vec<RequestedDevice>, device: &Device) -> Result<(),
     let mut nodes = Vec::new();
     host_devices(Path::new(&device.host_path), &mut nodes);
     for mut node in nodes {
-        if let Some(below) = node.path.strip_prefix(device.host_path.trim_end_matches('/')) {
+        if let Some(below) = node
+            .path
+            .strip_prefix(device.host_path.trim_end_matches('/'))
+        {
             node.path = format!("{}{below}", device.container_path.trim_end_matches('/'));
         }
         devices.push(RequestedDevice {
@@ -323,6 +328,9 @@ mod tests {
             ..ContainerConfig::default()
         };
         let node = &look_up(&config).unwrap().devices[0].node;
-        assert_eq!((node.path.as_str(), node.major, node.minor), ("/dev/nothing", 1, 3));
+        assert_eq!(
+            (node.path.as_str(), node.major, node.minor),
+            ("/dev/nothing", 1, 3)
+        );
     }
 }

@@ -56,7 +56,11 @@ async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
     let pod = context.slot.pod();
     let subject = Subject::Container(id.to_owned());
     let Some(container) = pod.containers.get(id).cloned() else {
-        return Err(PodError::new(PodErrorKind::NotFound, subject, "no such container"));
+        return Err(PodError::new(
+            PodErrorKind::NotFound,
+            subject,
+            "no such container",
+        ));
     };
     let image = find_image(context, &container)?;
     let config = Arc::clone(&container.config);
@@ -239,8 +243,7 @@ async fn write_bundle(
         let file_error = |error: files::FileError| {
             PodError::new(error.kind(), subject.clone(), "make its folders").caused_by(error)
         };
-        let persisted =
-            |error| persist_error(subject.clone(), "write its bundle", error);
+        let persisted = |error| persist_error(subject.clone(), "write its bundle", error);
         files::make_directory(&directories.bundle(&id)).map_err(file_error)?;
         if let Some(folder) = log_directory.filter(|folder| !folder.as_os_str().is_empty()) {
             files::make_log_directory(&folder).map_err(file_error)?;

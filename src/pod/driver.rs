@@ -212,12 +212,14 @@ impl Driver {
             }
             Job::Run | Job::Reconnect | Job::Create(_) | Job::StopContainer(_) | Job::Update(_) => {
                 Ok(())
-            },
+            }
         };
         if let Err(error) = intent {
             match reply {
                 Some(reply) => answer(reply, Err(error)),
-                None => tracing::error!(sandbox = %self.pod.id, error = %chain(&error), ?job, "not carried on"),
+                None => {
+                    tracing::error!(sandbox = %self.pod.id, error = %chain(&error), ?job, "not carried on")
+                }
             }
             return;
         }
@@ -377,15 +379,19 @@ impl Driver {
             (Job::Create(id), Left::Leftovers) => {
                 let message = chain(&failure.error);
                 self.record_container(id, |container| {
-                    container.phase =
-                        ContainerPhase::Exited(container_state::start_error(&message, clock::now()));
+                    container.phase = ContainerPhase::Exited(container_state::start_error(
+                        &message,
+                        clock::now(),
+                    ));
                 });
             }
             (Job::Start(id), _) => {
                 let message = chain(&failure.error);
                 self.record_container(id, |container| {
-                    container.phase =
-                        ContainerPhase::Exited(container_state::start_error(&message, clock::now()));
+                    container.phase = ContainerPhase::Exited(container_state::start_error(
+                        &message,
+                        clock::now(),
+                    ));
                 });
             }
             (Job::RemoveContainer(id), _) => {

@@ -182,11 +182,7 @@ fn process_of(
 
 /// /dev/null and the ends of two pipes for the command, and the other two ends.
 fn stdio() -> io::Result<(Vec<OwnedFd>, Receiver, Receiver)> {
-    let null = rustix::fs::open(
-        "/dev/null",
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let (stdout, stdout_writer) = pipe_with(PipeFlags::CLOEXEC)?;
     let (stderr, stderr_writer) = pipe_with(PipeFlags::CLOEXEC)?;
     let descriptors = vec![null, stdout_writer, stderr_writer];
@@ -307,7 +303,10 @@ mod tests {
         let Collected::Exited(output) = collect(stdout, stderr, receiver).await.unwrap() else {
             panic!("it has exited");
         };
-        assert_eq!((output.stdout.as_slice(), output.exit_code), (&b"hello\n"[..], 3));
+        assert_eq!(
+            (output.stdout.as_slice(), output.exit_code),
+            (&b"hello\n"[..], 3)
+        );
     }
 
     #[tokio::test]

@@ -170,7 +170,13 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", source.join("link")).unwrap();
         copy_directory(&source, &target).unwrap();
         assert!(target.join("deep/file").is_file());
-        assert_eq!(fs::metadata(target.join("deep")).unwrap().mode() & 0o7777, 0o1777);
-        assert_eq!(fs::read_link(target.join("link")).unwrap(), Path::new("/etc/passwd"));
+        assert_eq!(
+            fs::metadata(target.join("deep")).unwrap().mode() & 0o7777,
+            0o1777
+        );
+        assert_eq!(
+            fs::read_link(target.join("link")).unwrap(),
+            Path::new("/etc/passwd")
+        );
     }
 }

@@ -56,12 +56,8 @@ impl Index {
             }
             return Err(taken(&pod, same));
         }
-        tables
-            .keys
-            .insert(config.metadata.clone(), slot.id.clone());
-        tables
-            .sandboxes
-            .insert(slot.id.clone(), Arc::clone(slot));
+        tables.keys.insert(config.metadata.clone(), slot.id.clone());
+        tables.sandboxes.insert(slot.id.clone(), Arc::clone(slot));
         Ok(Reservation::New)
     }
 
@@ -75,9 +71,7 @@ impl Index {
         for id in pod.containers.keys() {
             tables.containers.insert(id.clone(), Arc::clone(slot));
         }
-        tables
-            .sandboxes
-            .insert(slot.id.clone(), Arc::clone(slot));
+        tables.sandboxes.insert(slot.id.clone(), Arc::clone(slot));
     }
 
     /// Adds a container.

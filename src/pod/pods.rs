@@ -354,9 +354,9 @@ impl Pods {
     }
 
     /// CRI Status.
-    pub fn report(&self) -> RuntimeReport {
+    pub async fn report(&self) -> RuntimeReport {
         RuntimeReport {
-            network_trouble: self.parts.networks.trouble(),
+            network_trouble: self.parts.networks.trouble().await,
             runtime_trouble: None,
             config_json: self.parts.settings.config_json.clone(),
             facts: self.parts.settings.facts.clone(),
@@ -375,9 +375,8 @@ impl Pods {
     }
 
     fn forget_rates(&self) {
-        self.rates.retain(|id| {
-            self.index.container(id).is_some() || self.index.sandbox(id).is_some()
-        });
+        self.rates
+            .retain(|id| self.index.container(id).is_some() || self.index.sandbox(id).is_some());
     }
 }
 

@@ -160,7 +160,11 @@ pub(super) fn persist_error(subject: Subject, step: &str, error: PersistError) -
 }
 
 /// An error of the file system, as the domain tells it.
-pub(super) fn io_error(subject: Subject, step: impl Into<String>, error: std::io::Error) -> PodError {
+pub(super) fn io_error(
+    subject: Subject,
+    step: impl Into<String>,
+    error: std::io::Error,
+) -> PodError {
     let kind = match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
             PodErrorKind::ResourceExhausted
@@ -172,7 +176,13 @@ pub(super) fn io_error(subject: Subject, step: impl Into<String>, error: std::io
 
 /// An error of the shim, as the domain tells it.
 pub(super) fn shim_error(subject: Subject, step: &str, error: ShimError) -> PodError {
-    let full = [libc::ENOSPC, libc::EDQUOT, libc::EMFILE, libc::ENFILE, libc::EAGAIN];
+    let full = [
+        libc::ENOSPC,
+        libc::EDQUOT,
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::EAGAIN,
+    ];
     let kind = match error.kind() {
         ShimErrorKind::System if error.errno().is_some_and(|errno| full.contains(&errno)) => {
             PodErrorKind::ResourceExhausted
@@ -193,7 +203,11 @@ pub(super) fn shim_of(context: &Context) -> Option<ShimClient> {
 }
 
 /// Waits until the container has exited or is gone, at the most this long. Did it?
-pub(super) async fn wait_for_exit(context: &Context, container_id: &str, patience: Duration) -> bool {
+pub(super) async fn wait_for_exit(
+    context: &Context,
+    container_id: &str,
+    patience: Duration,
+) -> bool {
     let mut pods = context.slot.watch();
     let exited = pods.wait_for(|pod| {
         pod.containers
@@ -211,8 +225,6 @@ pub(super) async fn blocking<T: Send + 'static>(
 ) -> Result<T, PodError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => {
-            Err(PodError::new(PodErrorKind::Internal, subject, step).caused_by(error))
-        }
+        Err(error) => Err(PodError::new(PodErrorKind::Internal, subject, step).caused_by(error)),
     }
 }

@@ -33,7 +33,10 @@ pub(super) async fn run(context: Context) -> Outcome {
             Ok(Change::Reconnected(connected))
         }
         Ok(None) | Err(_) => {
-            tracing::error!(sandbox = context.id(), "the shim is lost: its pod is taken down");
+            tracing::error!(
+                sandbox = context.id(),
+                "the shim is lost: its pod is taken down"
+            );
             take_down(&context).await.map_err(Failure::leftovers)
         }
     }
@@ -45,7 +48,8 @@ async fn take_down(context: &Context) -> Result<Change, super::error::PodError> 
     cgroups
         .kill_sandbox(&context.cgroup_parent(), context.id(), KILL_PATIENCE)
         .await?;
-    cgroups.kill_shim(context.id(), KILL_PATIENCE).await?;
+    cgroups
+        .kill_shim(&context.cgroup_parent(), context.id(), KILL_PATIENCE).await?;
     Ok(Change::ShimLost(recorded_exits(context)))
 }
 

@@ -179,7 +179,8 @@ impl PodDirectories {
 
     /// A container's identity.
     pub(super) fn container_record(&self, container_id: &str) -> PathBuf {
-        self.container_records().join(format!("{container_id}.json"))
+        self.container_records()
+            .join(format!("{container_id}.json"))
     }
 
     /// The live state of sandbox and containers.

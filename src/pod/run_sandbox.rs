@@ -119,30 +119,23 @@ impl Build {
             config: (*pod.config).clone(),
         };
         let subject = self.context.subject();
-        super::procedure::blocking(
-            self.context.subject(),
-            "record the sandbox",
-            move || {
-                let file_error = |error: files::FileError| {
-                    PodError::new(error.kind(), subject.clone(), "make the sandbox's folders")
-                        .caused_by(error)
-                };
-                files::make_directory(&directories.container_records()).map_err(file_error)?;
-                files::make_directory(&directories.live).map_err(file_error)?;
-                record::write_sandbox(&directories, &identity).map_err(|error| {
-                    persist_error(subject.clone(), "record the sandbox", error)
-                })?;
-                record::write_live(&directories, &pod).map_err(|error| {
-                    persist_error(subject.clone(), "record the state", error)
-                })?;
-                files::write_pod_files(&directories, &pod.config).map_err(file_error)?;
-                if !pod.config.log_directory.is_empty() {
-                    files::make_log_directory(pod.config.log_directory.as_ref())
-                        .map_err(file_error)?;
-                }
-                Ok(())
-            },
-        )
+        super::procedure::blocking(self.context.subject(), "record the sandbox", move || {
+            let file_error = |error: files::FileError| {
+                PodError::new(error.kind(), subject.clone(), "make the sandbox's folders")
+                    .caused_by(error)
+            };
+            files::make_directory(&directories.container_records()).map_err(file_error)?;
+            files::make_directory(&directories.live).map_err(file_error)?;
+            record::write_sandbox(&directories, &identity)
+                .map_err(|error| persist_error(subject.clone(), "record the sandbox", error))?;
+            record::write_live(&directories, &pod)
+                .map_err(|error| persist_error(subject.clone(), "record the state", error))?;
+            files::write_pod_files(&directories, &pod.config).map_err(file_error)?;
+            if !pod.config.log_directory.is_empty() {
+                files::make_log_directory(pod.config.log_directory.as_ref()).map_err(file_error)?;
+            }
+            Ok(())
+        })
         .await
     }
 

@@ -12,13 +12,16 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 /// The whole procedure. On failure the driver records the container as exited with StartError.
 pub(super) async fn run(context: Context, id: String) -> Outcome {
     let shim = context.slot.shim().map_err(Failure::clean)?;
-    let started = shim.start_container(id.clone(), START_PATIENCE).await.map_err(|error| {
-        Failure::clean(shim_error(
-            Subject::Container(id.clone()),
-            "start its program",
-            error,
-        ))
-    })?;
+    let started = shim
+        .start_container(id.clone(), START_PATIENCE)
+        .await
+        .map_err(|error| {
+            Failure::clean(shim_error(
+                Subject::Container(id.clone()),
+                "start its program",
+                error,
+            ))
+        })?;
     Ok(Change::ContainerStarted {
         started_at: nanoseconds(started.started_at_nanoseconds),
     })

@@ -85,7 +85,13 @@ pub(super) async fn of_container(
     let writable_layer = parts.images.writable_layer(&container.id).await;
     Ok(ContainerStatistics {
         container: super::pods::view(pod, container),
-        cpu: cpu(rates, &container.id, container.phase.started_at(), now, &reading),
+        cpu: cpu(
+            rates,
+            &container.id,
+            container.phase.started_at(),
+            now,
+            &reading,
+        ),
         memory: reading.memory.map(|memory| timed(memory, now)),
         process_count: reading.process_count,
         writable_layer,
@@ -154,7 +160,10 @@ mod tests {
     #[test]
     fn the_first_rate_is_that_since_the_start() {
         let rates = Rates::default();
-        assert_eq!(rates.rate("a", SECOND, 3 * SECOND, 1_000_000_000), 500_000_000);
+        assert_eq!(
+            rates.rate("a", SECOND, 3 * SECOND, 1_000_000_000),
+            500_000_000
+        );
     }
 
     #[test]

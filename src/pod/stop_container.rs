@@ -7,9 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::error::{PodError, Subject};
-use super::procedure::{
-    Change, Context, Failure, Outcome, SHIM_PATIENCE, shim_of, wait_for_exit,
-};
+use super::procedure::{Change, Context, Failure, Outcome, SHIM_PATIENCE, shim_of, wait_for_exit};
 
 /// After cgroup.kill a container is gone in milliseconds, unless a process hangs in the kernel.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
@@ -51,15 +49,14 @@ pub(super) async fn kill(context: &Context, id: &str) -> Result<(), PodError> {
     context
         .parts
         .cgroups
-        .kill_container(
-            &context.cgroup_parent(),
-            context.id(),
-            id,
-            KILL_PATIENCE,
-        )
+        .kill_container(&context.cgroup_parent(), context.id(), id, KILL_PATIENCE)
         .await?;
     if !wait_for_exit(context, id, REPORT_PATIENCE).await {
-        tracing::warn!(sandbox = context.id(), container = id, "killed; the shim does not report its exit");
+        tracing::warn!(
+            sandbox = context.id(),
+            container = id,
+            "killed; the shim does not report its exit"
+        );
     }
     Ok(())
 }
@@ -69,7 +66,10 @@ async fn signal(context: &Context, id: &str, number: i32, scope: SignalScope) ->
     let Some(shim) = shim_of(context) else {
         return false;
     };
-    match shim.signal_container(id.to_owned(), number, scope, SHIM_PATIENCE).await {
+    match shim
+        .signal_container(id.to_owned(), number, scope, SHIM_PATIENCE)
+        .await
+    {
         Ok(()) => true,
         Err(error) => {
             let subject = Subject::Container(id.to_owned());

@@ -47,7 +47,11 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), String> {
     let namespaces = &config.security.namespaces;
     for name in config.sysctls.keys() {
         let hosts = match scope(name) {
-            None => return Err(format!("sysctl {name:?} has no namespace: it is the host's")),
+            None => {
+                return Err(format!(
+                    "sysctl {name:?} has no namespace: it is the host's"
+                ));
+            }
             Some(Scope::Network | Scope::Uts) => namespaces.network == NamespaceMode::Node,
             Some(Scope::Ipc) => namespaces.ipc == NamespaceMode::Node,
         };
@@ -73,13 +77,21 @@ mod tests {
 
     #[test]
     fn sysctls_of_the_machine_are_refused() {
-        assert!(check(&with("vm.swappiness")).unwrap_err().contains("vm.swappiness"));
+        assert!(
+            check(&with("vm.swappiness"))
+                .unwrap_err()
+                .contains("vm.swappiness")
+        );
         assert!(check(&with("kernel.hostname")).is_err());
     }
 
     #[test]
     fn sysctls_of_the_pods_namespaces_are_taken() {
-        for name in ["net.core.somaxconn", "kernel.shm_rmid_forced", "fs.mqueue.msg_max"] {
+        for name in [
+            "net.core.somaxconn",
+            "kernel.shm_rmid_forced",
+            "fs.mqueue.msg_max",
+        ] {
             check(&with(name)).unwrap();
         }
     }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::arguments::Output;
+use super::crowd::Crowd;
 use super::error::BenchError;
 use super::life::Call;
 use super::measurement::Measured;
@@ -42,22 +43,11 @@ fn text(measured: &[Measured]) -> String {
         let title = network.map_or("lists", Network::name);
         text.push_str(&heading(&format!("{title}: median (p99) in ms"), measured));
         for call in calls {
-            let samples: Vec<&Samples> = measured
-                .iter()
-                .filter_map(|endpoint| endpoint.samples.get(&(network, call)))
-                .collect();
-            let cells = samples.iter().map(|samples| {
-                format!(
-                    "{} ({})",
-                    milliseconds(samples.median()),
-                    milliseconds(samples.p99())
-                )
+            let cells = measured.iter().map(|endpoint| {
+                let samples = endpoint.samples.get(&(network, call))?;
+                Some(Cell::times(samples))
             });
-            let medians: Vec<f64> = samples
-                .iter()
-                .map(|samples| samples.median().as_secs_f64())
-                .collect();
-            text.push_str(&row(call.name(), cells, &medians));
+            text.push_str(&row(call.name(), &cells.collect::<Vec<_>>()));
         }
         if let Some(network) = network {
             text.push_str(&costs(measured, network));
@@ -80,67 +70,88 @@ fn text(measured: &[Measured]) -> String {
 
 /// Processor time and crowds of one network.
 fn costs(measured: &[Measured], network: Network) -> String {
-    let mut text = String::new();
-    let times: Vec<Duration> = measured
+    let lives = measured.iter().map(|endpoint| {
+        let time = endpoint.processor_time.get(&network)?;
+        Some(Cell::time(*time))
+    });
+    let mut text = row("machine CPU for a whole life", &lives.collect::<Vec<_>>());
+    let crowds: Vec<Option<&Crowd>> = measured
         .iter()
-        .filter_map(|endpoint| endpoint.processor_time.get(&network).copied())
-        .collect();
-    text.push_str(&duration_row("machine CPU for a whole life", &times));
-    let crowds: Vec<_> = measured
-        .iter()
-        .filter_map(|endpoint| {
-            endpoint
-                .crowds
-                .iter()
-                .find(|crowd| crowd.network == network)
+        .map(|endpoint| {
+            let mut crowds = endpoint.crowds.iter();
+            crowds.find(|crowd| crowd.network == network)
         })
         .collect();
-    let Some(first) = crowds.first() else {
+    let Some(first) = crowds.iter().flatten().next() else {
         return text;
     };
-    let (pods, workers) = (first.pods, first.workers);
-    let durations = |of: fn(&super::crowd::Crowd) -> Duration| -> Vec<Duration> {
-        crowds.iter().map(|crowd| of(crowd)).collect()
-    };
-    text.push_str(&duration_row(
-        &format!("{pods} pods up by {workers} workers"),
-        &durations(|crowd| crowd.up),
-    ));
-    text.push_str(&duration_row(
-        &format!("{pods} pods down by {workers}"),
-        &durations(|crowd| crowd.down),
-    ));
-    text.push_str(&duration_row(
-        "machine CPU per pod of these",
-        &durations(|crowd| crowd.processor_time_per_pod),
-    ));
-    let memory = |of: fn(&super::crowd::Crowd) -> u64| -> Vec<u64> {
-        crowds.iter().map(|crowd| of(crowd)).collect()
-    };
-    let rows = [
-        (
-            "daemon PSS before, KiB",
-            memory(|crowd| crowd.daemon_idle_kib.unwrap_or(0)),
-        ),
-        (
-            "daemon PSS with them, KiB",
-            memory(|crowd| crowd.daemon_kib.unwrap_or(0)),
-        ),
-        (
-            "helper processes per pod",
-            memory(|crowd| (crowd.helpers / crowd.pods.max(1)) as u64),
-        ),
-        (
-            "helpers PSS per pod, KiB",
-            memory(|crowd| crowd.helpers_kib / crowd.pods.max(1) as u64),
-        ),
+    let up = format!("{} pods up by {} workers", first.pods, first.workers);
+    let down = format!("{} pods down by {}", first.pods, first.workers);
+    let rows: [(&str, FigureOf); 8] = [
+        (&up, |crowd| Some(Cell::time(crowd.up))),
+        (&down, |crowd| Some(Cell::time(crowd.down))),
+        ("machine CPU per pod of these", |crowd| {
+            Some(Cell::time(crowd.processor_time_per_pod))
+        }),
+        ("daemon PSS before, KiB", |crowd| {
+            crowd.daemon_idle_kib.map(Cell::count)
+        }),
+        ("daemon PSS with them, KiB", |crowd| {
+            crowd.daemon_kib.map(Cell::count)
+        }),
+        ("helper processes", |crowd| {
+            Some(Cell::count(crowd.helpers as u64))
+        }),
+        ("helpers PSS, KiB", |crowd| {
+            Some(Cell::count(crowd.helpers_kib))
+        }),
+        ("helpers PSS per pod, KiB", |crowd| {
+            Some(Cell::count(crowd.helpers_kib / crowd.pods.max(1) as u64))
+        }),
     ];
-    for (name, values) in rows {
-        #[expect(clippy::cast_precision_loss, reason = "a ratio of KiB")]
-        let floats: Vec<f64> = values.iter().map(|value| *value as f64).collect();
-        text.push_str(&row(name, values.iter().map(u64::to_string), &floats));
+    for (name, of) in rows {
+        let cells: Vec<Option<Cell>> = crowds.iter().map(|crowd| crowd.and_then(of)).collect();
+        text.push_str(&row(name, &cells));
     }
     text
+}
+
+/// Picks one figure of a crowd; `None` if it was not to be had.
+type FigureOf = fn(&Crowd) -> Option<Cell>;
+
+/// What is printed for one endpoint, and the number that its ratio is made of.
+struct Cell {
+    text: String,
+    value: f64,
+}
+
+impl Cell {
+    fn times(samples: &Samples) -> Self {
+        Self {
+            text: format!(
+                "{} ({})",
+                milliseconds(samples.median()),
+                milliseconds(samples.p99())
+            ),
+            value: samples.median().as_secs_f64(),
+        }
+    }
+
+    fn time(duration: Duration) -> Self {
+        Self {
+            text: milliseconds(duration),
+            value: duration.as_secs_f64(),
+        }
+    }
+
+    fn count(count: u64) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "for a ratio")]
+        let value = count as f64;
+        Self {
+            text: count.to_string(),
+            value,
+        }
+    }
 }
 
 fn heading(title: &str, measured: &[Measured]) -> String {
@@ -155,22 +166,18 @@ fn heading(title: &str, measured: &[Measured]) -> String {
     line
 }
 
-fn duration_row(name: &str, durations: &[Duration]) -> String {
-    let seconds: Vec<f64> = durations.iter().map(Duration::as_secs_f64).collect();
-    let cells = durations.iter().map(|duration| milliseconds(*duration));
-    row(name, cells, &seconds)
-}
-
-/// A line of cells, and the ratio of each later value to the first.
-fn row(name: &str, cells: impl Iterator<Item = String>, values: &[f64]) -> String {
+/// A line of cells, and the ratio of each later one to the first. An endpoint without a figure has a dash.
+fn row(name: &str, cells: &[Option<Cell>]) -> String {
     let mut line = format!("{name:31}");
     for cell in cells {
-        line.push_str(&format!("{cell:>20}"));
+        let text = cell.as_ref().map_or("-", |cell| cell.text.as_str());
+        line.push_str(&format!("{text:>20}"));
     }
-    let first = values.first().copied().unwrap_or(0.0);
-    for value in values.iter().skip(1) {
-        let ratio = if first > 0.0 {
-            format!("{:.1}", value / first)
+    let value = |cell: &Option<Cell>| cell.as_ref().map_or(0.0, |cell| cell.value);
+    let first = cells.first().map_or(0.0, value);
+    for cell in cells.iter().skip(1) {
+        let ratio = if first > 0.0 && cell.is_some() {
+            format!("{:.1}", value(cell) / first)
         } else {
             "-".to_owned()
         };
@@ -233,22 +240,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_has_the_ratio_to_the_first() {
-        let line = row(
-            "x",
-            ["1".to_owned(), "3".to_owned()].into_iter(),
-            &[1.0, 3.0],
-        );
-        assert_eq!(
-            line.split_whitespace().collect::<Vec<_>>(),
-            ["x", "1", "3", "3.0"]
-        );
-        let line = row(
-            "x",
-            ["0".to_owned(), "3".to_owned()].into_iter(),
-            &[0.0, 3.0],
-        );
-        assert!(line.trim_end().ends_with('-'));
+    fn a_row_has_the_ratio_to_the_first_and_dashes_for_what_is_missing() {
+        let cells = |first: u64, second: Option<u64>| {
+            let line = row("x", &[Some(Cell::count(first)), second.map(Cell::count)]);
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(cells(1, Some(3)), ["x", "1", "3", "3.0"]);
+        assert_eq!(cells(0, Some(3)), ["x", "0", "3", "-"]);
+        assert_eq!(cells(1, None), ["x", "1", "-", "-"]);
     }
 
     #[test]

@@ -1,0 +1,59 @@
+//! `make demo`: a real pod on a private Carpel, shown as a person wants to see it, and everything removed at the end.
+//!
+//! The demo runs in a network and a mount namespace of its own, with state, sockets and cgroups of its own. Every process
+//! that it causes stays its descendant (it is their subreaper), so that at the end it can tell that none is left. It
+//! speaks CRI like any client, and uses the program `carpel` beside it for what a person would type.
+
+mod act;
+mod busybox;
+mod client;
+mod error;
+mod image;
+mod namespaces;
+mod processes;
+mod screen;
+mod specification;
+mod stage;
+
+use std::process::ExitCode;
+
+use error::DemoError;
+use screen::Screen;
+use stage::Stage;
+
+fn main() -> ExitCode {
+    let mut screen = Screen::stdout();
+    let outcome = namespaces::enter().and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(DemoError::Runtime)?;
+        runtime.block_on(show(&mut screen))
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            screen.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The play, and whatever ends it, the removal of the stage.
+async fn show(screen: &mut Screen) -> Result<(), DemoError> {
+    let mut interrupted = std::pin::pin!(stage::interrupted()?);
+    let mut stage = Stage::build()?;
+    let outcome = tokio::select! {
+        outcome = act::play(&mut stage, screen) => outcome,
+        signal = &mut interrupted => Err(DemoError::Interrupted { signal }),
+    };
+    if let Err(error) = &outcome {
+        screen.error(error);
+        stage.show_log(screen);
+    }
+    screen.heading("Everything is removed");
+    // A second Ctrl-C does not stop the removal: it has deadlines of its own.
+    stage.remove(screen).await?;
+    // It is printed already; what is left to say is the exit code.
+    outcome.or(Err(DemoError::Unfinished))
+}

@@ -1,0 +1,256 @@
+//! What is mounted in a container, and in which order.
+
+use std::path::PathBuf;
+
+use oci_spec::runtime::Mount as SpecMount;
+
+use super::container_config::{Mount, MountPropagation};
+use super::error::OciError;
+use super::input::Input;
+use super::paths;
+use super::sandbox_config::NamespaceMode;
+
+/// Mounts of a container.
+#[derive(Debug)]
+pub(super) struct Mounts {
+    /// Outer ones before inner ones.
+    pub(super) mounts: Vec<SpecMount>,
+    /// `rshared`, `rslave`, or nothing: what the root must be, so that the request's propagation works.
+    pub(super) root_propagation: Option<String>,
+    /// Which directories the caller has to make.
+    pub(super) image_volumes: Vec<ImageVolume>,
+}
+
+/// A volume of the image (`VOLUME` of a Dockerfile): a directory of the container's own outside its layers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageVolume {
+    /// Path in the container.
+    pub destination: String,
+    /// Host directory that is mounted there. The caller makes it, with what the image has at `destination`: content,
+    /// owner and mode.
+    pub source: String,
+}
+
+/// The mount options that CRI knows (KEP-5855).
+const OPTIONS: [&str; 3] = ["noexec", "nodev", "nosuid"];
+
+/// The standard mounts, the pod's files, the image's volumes and the request's mounts, sorted by depth.
+pub(super) fn mounts(input: &Input<'_>) -> Result<Mounts, OciError> {
+    let requested = requested(input)?;
+    let taken = |destination: &str| {
+        requested
+            .iter()
+            .any(|mount| mount.destination() == &PathBuf::from(destination))
+    };
+    let mut mounts: Vec<SpecMount> = standard(input.container.security.privileged)
+        .into_iter()
+        // A /dev of the request's own comes with what is below it.
+        .filter(|mount| !(taken("/dev") && mount.destination().starts_with("/dev")))
+        .filter(|mount| {
+            !requested
+                .iter()
+                .any(|own| own.destination() == mount.destination())
+        })
+        .collect();
+    for (destination, source, readonly) in pod_files(input) {
+        if !source.is_empty() && !taken(destination) {
+            mounts.push(bind(destination, source, &["rprivate", access(readonly)]));
+        }
+    }
+    let mut image_volumes = Vec::new();
+    for (number, volume) in input.image.volumes.iter().enumerate() {
+        let destination = paths::clean(volume);
+        let known = image_volumes
+            .iter()
+            .any(|volume: &ImageVolume| volume.destination == destination);
+        if destination == "/" || known || taken(&destination) {
+            continue;
+        }
+        let source = format!("{}/{number}", input.volumes_directory);
+        mounts.push(bind(&destination, &source, &["rprivate", "rw"]));
+        image_volumes.push(ImageVolume {
+            destination,
+            source,
+        });
+    }
+    mounts.extend(requested);
+    // Stable: what the request mounts twice at one place stays in its order.
+    mounts.sort_by_key(|mount| paths::depth(&mount.destination().to_string_lossy()));
+    Ok(Mounts {
+        mounts,
+        root_propagation: root_propagation(input),
+        image_volumes,
+    })
+}
+
+/// OCI config-linux.md, Default Filesystems.
+fn standard(privileged: bool) -> Vec<SpecMount> {
+    let access = access(!privileged);
+    let guarded = ["nosuid", "noexec", "nodev"];
+    vec![
+        mount("/proc", "proc", "proc", &guarded),
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
+        ),
+        mount("/dev/mqueue", "mqueue", "mqueue", &guarded),
+        mount(
+            "/sys",
+            "sysfs",
+            "sysfs",
+            &["nosuid", "noexec", "nodev", access],
+        ),
+        mount(
+            "/sys/fs/cgroup",
+            "cgroup2",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", "relatime", access],
+        ),
+    ]
+}
+
+/// Destination, source, and whether it is read-only.
+fn pod_files<'a>(input: &Input<'a>) -> Vec<(&'static str, &'a str, bool)> {
+    let readonly = input.container.security.readonly_rootfs;
+    let files = input.files;
+    let shm = match input.sandbox.security.namespaces.ipc {
+        NamespaceMode::Node => "/dev/shm",
+        _ => files.shm.as_str(),
+    };
+    let mut list = vec![
+        ("/etc/hosts", files.hosts.as_str(), readonly),
+        ("/etc/hostname", files.hostname.as_str(), readonly),
+        ("/etc/resolv.conf", files.resolv_conf.as_str(), readonly),
+    ];
+    // A mount below a /dev that propagates to the host would appear there.
+    let dev_propagates = input.container.mounts.iter().any(|mount| {
+        paths::clean(&mount.container_path) == "/dev"
+            && mount.propagation == MountPropagation::Bidirectional
+    });
+    if !dev_propagates {
+        list.push(("/dev/shm", shm, false));
+    }
+    list
+}
+
+fn requested(input: &Input<'_>) -> Result<Vec<SpecMount>, OciError> {
+    input
+        .container
+        .mounts
+        .iter()
+        .enumerate()
+        .map(|(index, mount)| one_requested(index, mount, input))
+        .collect()
+}
+
+fn one_requested(index: usize, mount: &Mount, input: &Input<'_>) -> Result<SpecMount, OciError> {
+    let field = |name: &str| format!("mounts[{index}].{name}");
+    let destination = paths::clean(&mount.container_path);
+    if destination == "/" || mount.container_path.contains('\0') {
+        return Err(OciError::value(
+            field("container_path"),
+            &mount.container_path,
+            "not a path below the root",
+        ));
+    }
+    if mount.image.is_some() && !mount.host_path.is_empty() {
+        return Err(OciError::value(
+            field("host_path"),
+            &mount.host_path,
+            "must be empty with an image",
+        ));
+    }
+    if mount.image.is_some() && !mount.readonly {
+        return Err(OciError::value(
+            field("readonly"),
+            false,
+            "must be true with an image",
+        ));
+    }
+    let source = input.sources.get(&index).unwrap_or(&mount.host_path);
+    if !source.starts_with('/') || source.contains('\0') {
+        return Err(OciError::value(
+            field("host_path"),
+            source,
+            "not an absolute path",
+        ));
+    }
+    let mut options = vec![match mount.propagation {
+        MountPropagation::Private => "rprivate",
+        MountPropagation::HostToContainer => "rslave",
+        MountPropagation::Bidirectional => "rshared",
+    }];
+    options.push(match (mount.recursive_read_only, mount.readonly) {
+        (false, readonly) => access(readonly),
+        (true, true) if mount.propagation == MountPropagation::Private => "rro",
+        (true, _) => {
+            return Err(OciError::value(
+                field("recursive_read_only"),
+                true,
+                "needs readonly and private propagation",
+            ));
+        }
+    });
+    for option in &mount.mount_options {
+        if !OPTIONS.contains(&option.as_str()) {
+            return Err(OciError::value(
+                field("mount_options"),
+                option,
+                "not one of noexec, nodev, nosuid",
+            ));
+        }
+        options.push(option);
+    }
+    Ok(bind(&destination, source, &options))
+}
+
+/// As containerd: a shared mount needs a shared root, a receiving one a slave.
+fn root_propagation(input: &Input<'_>) -> Option<String> {
+    let asked = |propagation| {
+        input
+            .container
+            .mounts
+            .iter()
+            .any(|mount| mount.propagation == propagation)
+    };
+    if asked(MountPropagation::Bidirectional) {
+        Some("rshared".to_owned())
+    } else if asked(MountPropagation::HostToContainer) {
+        Some("rslave".to_owned())
+    } else {
+        None
+    }
+}
+
+fn access(readonly: bool) -> &'static str {
+    if readonly { "ro" } else { "rw" }
+}
+
+fn bind(destination: &str, source: &str, options: &[&str]) -> SpecMount {
+    let options = [&["rbind"], options].concat();
+    mount(destination, "bind", source, &options)
+}
+
+fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> SpecMount {
+    let mut mount = SpecMount::default();
+    mount.set_destination(destination.into());
+    mount.set_typ(Some(kind.to_owned()));
+    mount.set_source(Some(source.into()));
+    mount.set_options(Some(options.iter().map(|one| (*one).to_owned()).collect()));
+    mount
+}
