@@ -280,3 +280,14 @@ pub fn change_root(root: BorrowedFd<'_>) -> Result<()> {
     })?;
     Error::of(rustix::process::chdir("/"), || "chdir(\"/\")".into())
 }
+
+/// Binds the file or directory at `source` over what is behind `target`.
+///
+/// # Errors
+///
+/// As mount(2).
+pub fn bind(source: &str, target: BorrowedFd<'_>) -> Result<()> {
+    Error::of(rustix::mount::mount_bind(source, path_of(target)), || {
+        format!("mount({source:?}, {:?}, NULL, MS_BIND)", path_of(target))
+    })
+}

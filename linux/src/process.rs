@@ -205,3 +205,68 @@ pub fn take_terminal(terminal: BorrowedFd<'_>) -> Result<()> {
         format!("ioctl({}, TIOCSCTTY)", terminal.as_raw_fd())
     })
 }
+
+/// The hard limit of this process, `resource` by its RLIMIT_* number.
+///
+/// # Errors
+///
+/// `EINVAL` for an unknown resource.
+pub fn hard_limit(resource: u32) -> Result<u64> {
+    let mut limit = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: prlimit64(0 = self, resource, new, old): new may be null, and `limit` is a struct rlimit64 that the kernel
+    // may write.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            std::ptr::null::<libc::rlimit64>(),
+            std::ptr::from_mut(&mut limit),
+        )
+    };
+    if result == 0 {
+        return Ok(limit.rlim_max);
+    }
+    Err(Error::new(
+        format!("prlimit64(0, {resource})"),
+        last_errno(),
+    ))
+}
+
+/// A child that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedChild {
+    /// Its number; its own until it is reaped.
+    pub pid: rustix::process::Pid,
+    /// Its exit code, or 128 and the number of the signal that killed it.
+    pub exit_code: i32,
+    /// The signal that killed it; 0: none.
+    pub signal: i32,
+}
+
+/// A child that has ended and waits to be reaped, without reaping it: waitid(P_ALL, WEXITED | WNOHANG | WNOWAIT).
+#[must_use]
+pub fn next_ended_child() -> Option<EndedChild> {
+    // SAFETY: siginfo_t is a union of numbers and pointers that are not followed, for which zero bytes are valid.
+    let mut details: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `details` is a siginfo_t that waitid may write; P_ALL ignores the id.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut details, options) };
+    if result != 0 {
+        return None;
+    }
+    // SAFETY: waitid succeeded: it has filled in the fields of a SIGCHLD, or left the zeroes when none has ended.
+    let pid = unsafe { details.si_pid() };
+    // SAFETY: as for the pid.
+    let status = unsafe { details.si_status() };
+    let pid = rustix::process::Pid::from_raw(pid)?;
+    let killed = details.si_code != libc::CLD_EXITED;
+    Some(EndedChild {
+        pid,
+        exit_code: if killed { 128 + status } else { status },
+        signal: if killed { status } else { 0 },
+    })
+}

@@ -27,7 +27,7 @@ pub fn load_filter(program: &[u8], flags: u32) -> Result<()> {
         )
     };
     let length = match u16::try_from(filters.len()) {
-        Ok(length) if length > 0 && program.len() % INSTRUCTION_BYTES == 0 => length,
+        Ok(length) if length > 0 && program.len().is_multiple_of(INSTRUCTION_BYTES) => length,
         _ => return Err(Error::new(call(), Errno::INVAL)),
     };
     let program = libc::sock_fprog {

@@ -41,8 +41,20 @@ pub fn block_only(signals: &[i32]) {
 
 /// The default action for a signal. That of SIGKILL and SIGSTOP cannot be changed, which is no error here.
 pub fn reset_to_default(signal: i32) {
-    // SAFETY: SIG_DFL installs no code of ours; an unknown signal number makes it fail and change nothing.
-    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's struct sigaction: handler (0 is SIG_DFL), flags, restorer, mask. Not the C library's function, which
+    // refuses 32 and 33, its own; they may be ignored by inheritance like any other.
+    let action = [0_u64; 4];
+    // SAFETY: rt_sigaction(signal, new, old, mask bytes): `action` is a struct sigaction of the kernel that lives during
+    // the call and installs no code of ours; old may be null; an unknown signal makes it fail and change nothing.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            action.as_ptr(),
+            std::ptr::null_mut::<u64>(),
+            8,
+        )
+    };
 }
 
 /// A close-on-exec, non-blocking descriptor that is readable when one of the (blocked) signals is pending.

@@ -36,7 +36,7 @@ impl Cgroup {
         })
     }
 
-    /// Path below the mount point, as /proc/<pid>/cgroup shows it.
+    /// Path below the mount point, as `/proc/<pid>/cgroup` shows it.
     pub fn path(&self) -> &str {
         &self.path
     }

@@ -1,1 +1,39 @@
 //! Images: references, pull, import, records.
+//!
+//! ```text
+//! <root>/images/<hex>.json       a record per image, by its id (the digest of its configuration)
+//! <root>/leases/<container>.json the chain of layers that a container uses, whether or not its image is still there
+//! <root>/blobs, ingest           content/
+//! <root>/snapshots, containers   snapshot/
+//! ```
+//!
+//! A pull: reference → registry session → manifest for this host → configuration → all layers at once, each
+//! downloaded, hashed, inflated and unpacked as it streams in → record, written last. Whatever a crash leaves is either
+//! removed by the leaves when they are opened, or by the collection of what no record and no lease names.
+
+mod archive;
+mod collect;
+mod config;
+mod error;
+mod flight;
+mod images;
+mod import;
+mod layers;
+mod lease;
+mod manifest;
+mod pull;
+mod record;
+mod recovery;
+mod reference;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use config::ImagesConfig;
+pub use error::{ErrorKind, ImageError};
+pub use images::{FilesystemUsage, Images};
+pub use import::ImportOptions;
+pub use record::Image;
+
+/// What a pull may prove itself with.
+pub type RegistryAuth = crate::registry::Credentials;

@@ -267,7 +267,10 @@ impl<R: Read> Read for Archive<R> {
         };
         let count = count.map_err(|error| {
             let copy = io::Error::from(error.kind());
-            self.failure = Some(error);
+            // An interrupted read is made again by whoever reads.
+            if error.kind() != io::ErrorKind::Interrupted {
+                self.failure = Some(error);
+            }
             copy
         })?;
         self.remaining -= count as u64;

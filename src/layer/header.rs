@@ -80,6 +80,7 @@ pub(super) fn entry(
     extensions: Extensions,
 ) -> Result<Entry, &'static str> {
     let overrides = extensions.overrides;
+    let old = header.as_old();
     let from_header = header.link_name_bytes().map(std::borrow::Cow::into_owned);
     let modified = match overrides.modified {
         Some(modified) => modified,
@@ -104,9 +105,12 @@ pub(super) fn entry(
             .or(extensions.long_link)
             .or(from_header)
             .unwrap_or_default(),
-        mode: header.mode().map_err(|_broken| "broken mode")? & 0o7777,
-        uid: owner(overrides.uid, header.uid())?,
-        gid: owner(overrides.gid, header.gid())?,
+        mode: match is_blank(&old.mode) {
+            true => 0,
+            false => header.mode().map_err(|_broken| "broken mode")? & 0o7777,
+        },
+        uid: owner(overrides.uid, &old.uid, header.uid())?,
+        gid: owner(overrides.gid, &old.gid, header.gid())?,
         modified: Timestamp {
             seconds: modified.0,
             nanoseconds: modified.1,
@@ -132,14 +136,24 @@ fn number(field: std::io::Result<Option<u32>>) -> Result<u32, &'static str> {
     }
 }
 
-fn owner(overridden: Option<u64>, field: std::io::Result<u64>) -> Result<u32, &'static str> {
+fn owner(
+    overridden: Option<u64>,
+    field: &[u8],
+    parsed: std::io::Result<u64>,
+) -> Result<u32, &'static str> {
     let id = match overridden {
         Some(id) => id,
-        None => field.map_err(|_broken| "broken owner")?,
+        None if is_blank(field) => 0,
+        None => parsed.map_err(|_broken| "broken owner")?,
     };
     // 2³²−1 means "leave it" to chown(2).
     match u32::try_from(id) {
         Ok(id) if id != u32::MAX => Ok(id),
         _ => Err("owner out of range"),
     }
+}
+
+/// Some writers leave numbers out; they mean 0, as Go's reader takes them.
+fn is_blank(field: &[u8]) -> bool {
+    field.iter().all(|byte| matches!(byte, 0 | b' '))
 }

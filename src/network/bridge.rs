@@ -169,8 +169,16 @@ pub(super) fn ensure_forwarding(
             ));
             Ok(None)
         }
+        // The kernel has no nf_tables, or not the family inet (CONFIG_NF_TABLES_INET; Debian's user-mode-linux).
+        Err(errno @ (Errno::OPNOTSUPP | Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT)) => {
+            Ok(Some(format!(
+                "pods reach each other and the node but nothing beyond: the kernel has no nf_tables for IPv4 and \
+                 IPv6 ({errno}), so there is no masquerade"
+            )))
+        }
         Err(errno) => Ok(Some(format!(
-            "pods cannot reach beyond the node: creating the nf_tables table inet {name} failed: {errno}"
+            "pods reach each other and the node but nothing beyond: creating the nf_tables table inet {name} \
+             failed: {errno}"
         ))),
     }
 }

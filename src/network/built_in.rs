@@ -66,7 +66,7 @@ impl BuiltInNetwork {
         plan: &Plan,
         namespace: &NetworkNamespace,
     ) -> Result<(), NetworkError> {
-        self.create_pair(plan, namespace)?;
+        let mut routes = self.create_pair(plan, namespace)?;
         let mut inside = namespace.routes()?;
         let pod_interface = &plan.attachment.interface;
         let index = inside
@@ -81,7 +81,10 @@ impl BuiltInNetwork {
         };
         inside
             .configure(&address, self.config.subnet.gateway())
-            .map_err(|(step, errno)| netlink(step, "of the pod", errno))
+            .map_err(|(step, errno)| netlink(step, "of the pod", errno))?;
+        routes
+            .wait_forwarding(&plan.host_interface)
+            .map_err(|errno| netlink("wait for the bridge to use", &plan.host_interface, errno))
     }
 
     /// The state of the bridge, and who else filters.
@@ -119,7 +122,11 @@ impl BuiltInNetwork {
     }
 
     /// Creates the pair; if the bridge is gone, makes it again first.
-    fn create_pair(&self, plan: &Plan, namespace: &NetworkNamespace) -> Result<(), NetworkError> {
+    fn create_pair(
+        &self,
+        plan: &Plan,
+        namespace: &NetworkNamespace,
+    ) -> Result<RouteSocket, NetworkError> {
         let mut routes = open()?;
         let known = *self.bridge.lock().unwrap_or_else(PoisonError::into_inner);
         let create = |routes: &mut RouteSocket, bridge: Bridge| {
@@ -134,13 +141,14 @@ impl BuiltInNetwork {
         };
         let failed = |errno| netlink("create interface", &plan.host_interface, errno);
         match create(&mut routes, known) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(routes),
             Err(errno) => {
                 let now = self.ensure(&mut routes)?;
                 if now == known {
                     return Err(failed(errno));
                 }
-                create(&mut routes, now).map_err(failed)
+                create(&mut routes, now).map_err(failed)?;
+                Ok(routes)
             }
         }
     }

@@ -59,7 +59,7 @@ struct Table {
 pub(super) enum Begun {
     /// It is attached already.
     Already(Attachment),
-    /// This is to be made; the record is written and not yet synced.
+    /// This is to be recorded and made.
     Started(Plan),
 }
 
@@ -72,8 +72,6 @@ pub(super) struct Plan {
     pub(super) address: Ipv4Addr,
     /// The interface on the node.
     pub(super) host_interface: String,
-    /// The record, to be synced.
-    pub(super) record: File,
 }
 
 /// The name of the pods' interface, which everybody expects.
@@ -148,31 +146,32 @@ impl Ledger {
         self.remove_record(sandbox, forgotten)
     }
 
-    /// Takes an address and writes down what is about to be made.
+    /// Takes an address for an attach that ends with [`Ledger::finish_attach`] or [`Ledger::cancel_attach`]. Does
+    /// not touch the disk.
     pub(super) fn begin_attach(&self, sandbox: &str) -> Result<Begun, NetworkError> {
-        let (attachment, address, host_interface) = {
-            let mut table = self.lock();
-            if let Some(attachment) = table.attached_or_busy(sandbox)? {
-                return Ok(Begun::Already(attachment));
-            }
-            self.reserve(&mut table, sandbox)?
-        };
-        let event = Event::AddStarted {
-            attachment: attachment.clone(),
-            host_interface: host_interface.clone(),
-        };
-        match self.records.append(sandbox, &event) {
-            Ok(record) => Ok(Begun::Started(Plan {
-                attachment,
-                address,
-                host_interface,
-                record,
-            })),
-            Err(error) => {
-                self.lock().free(sandbox);
-                Err(error)
-            }
+        let mut table = self.lock();
+        match table.attached_or_busy(sandbox)? {
+            Some(attachment) => Ok(Begun::Already(attachment)),
+            None => self.reserve(&mut table, sandbox).map(Begun::Started),
         }
+    }
+
+    /// Writes down what is about to be made; the file is to be synced.
+    pub(super) fn record_attach(&self, sandbox: &str, plan: &Plan) -> Result<File, NetworkError> {
+        let event = Event::AddStarted {
+            attachment: plan.attachment.clone(),
+            host_interface: plan.host_interface.clone(),
+        };
+        self.records.append(sandbox, &event)
+    }
+
+    /// Ends an attach of which nothing was made.
+    pub(super) fn cancel_attach(&self, sandbox: &str) {
+        let mut table = self.lock();
+        table.free(sandbox);
+        table.forget_if_empty(sandbox);
+        drop(table);
+        self.announce_release();
     }
 
     /// Waits until the record is on the disk.
@@ -231,8 +230,7 @@ impl Ledger {
             // The next start sees an attachment of a sandbox that is gone, and releases it again.
             tracing::warn!(sandbox, error = %error, "the release of a pod's address could not be recorded");
         }
-        self.releases
-            .send_modify(|count| *count = count.wrapping_add(1));
+        self.announce_release();
     }
 
     /// Waits until the sandbox has no attachment.
@@ -261,6 +259,11 @@ impl Ledger {
         self.lock().entries.keys().cloned().collect()
     }
 
+    fn announce_release(&self) {
+        self.releases
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
     fn holds_attachment(&self, sandbox: &str) -> bool {
         self.lock()
             .entries
@@ -269,11 +272,7 @@ impl Ledger {
     }
 
     /// An address and the names that go with it, noted in the table.
-    fn reserve(
-        &self,
-        table: &mut Table,
-        sandbox: &str,
-    ) -> Result<(Attachment, Ipv4Addr, String), NetworkError> {
+    fn reserve(&self, table: &mut Table, sandbox: &str) -> Result<Plan, NetworkError> {
         let address = table
             .pool
             .allocate(sandbox)
@@ -292,7 +291,11 @@ impl Ledger {
         let entry = table.entry(sandbox);
         entry.phase = Phase::Attaching;
         entry.add = Some((attachment.clone(), host_interface.clone()));
-        Ok((attachment, address, host_interface))
+        Ok(Plan {
+            attachment,
+            address,
+            host_interface,
+        })
     }
 
     fn remove_record(&self, sandbox: &str, forgotten: Forgotten) -> Result<(), NetworkError> {

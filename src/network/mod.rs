@@ -27,6 +27,7 @@ mod netlink;
 mod nftables;
 mod pool;
 mod record;
+mod recovery;
 mod release;
 mod route;
 mod service;
@@ -42,7 +43,5 @@ pub use service::Network;
 pub use status::NetworkStatus;
 pub use subnet::{Ipv4Subnet, SubnetError};
 
-#[cfg(test)]
-mod filter_tests;
 #[cfg(test)]
 mod tests;

@@ -11,11 +11,11 @@ use super::bridge;
 use super::built_in::BuiltInNetwork;
 use super::config::{BuiltIn, NetworkConfig};
 use super::error::NetworkError;
-use super::ledger::{Begun, Ledger};
+use super::ledger::{Begun, Ledger, Plan};
 use super::namespace::{self, NetworkNamespace, RouterAdvertisements};
-use super::record::{Record, Records};
+use super::record::Records;
+use super::recovery;
 use super::release::{self, Job};
-use super::route::RouteSocket;
 use super::status::{NOT_READY, NetworkStatus};
 use super::sysctl;
 
@@ -144,10 +144,16 @@ impl Network {
         namespace: &NetworkNamespace,
     ) -> Result<Attachment, NetworkError> {
         check_id(sandbox)?;
-        let inner = Arc::clone(&self.inner);
-        let sandbox = sandbox.to_owned();
-        let namespace = namespace.clone();
-        tokio::spawn(async move { inner.attach(sandbox, namespace).await })
+        if self.inner.built_in.is_none() {
+            return Err(NetworkError::Disabled);
+        }
+        // Noted before the first wait: from here on a detach waits for what is begun.
+        let plan = match self.inner.ledger.begin_attach(sandbox)? {
+            Begun::Already(attachment) => return Ok(attachment),
+            Begun::Started(plan) => plan,
+        };
+        let attach = Arc::clone(&self.inner).attach(sandbox.to_owned(), namespace.clone(), plan);
+        tokio::spawn(attach)
             .await
             .map_err(|error| ended("attach a pod", error))?
     }
@@ -261,25 +267,24 @@ impl Inner {
         self: Arc<Self>,
         sandbox: String,
         namespace: NetworkNamespace,
+        plan: Plan,
     ) -> Result<Attachment, NetworkError> {
-        if self.built_in.is_none() {
-            return Err(NetworkError::Disabled);
-        }
-        let (inner, id) = (Arc::clone(&self), sandbox.clone());
-        let begun = blocking("record an attachment", move || {
-            inner.ledger.begin_attach(&id)
-        })
-        .await?;
-        let plan = match begun {
-            Begun::Already(attachment) => return Ok(attachment),
-            Begun::Started(plan) => Arc::new(plan),
+        let plan = Arc::new(plan);
+        let (inner, id, announced) = (Arc::clone(&self), sandbox.clone(), Arc::clone(&plan));
+        let record = blocking("record an attachment", move || {
+            inner.ledger.record_attach(&id, &announced)
+        });
+        let record = match record.await {
+            Ok(record) => record,
+            Err(error) => {
+                self.ledger.cancel_attach(&sandbox);
+                return Err(error);
+            }
         };
         // The record is in the page cache, which is what a dying daemon needs. That it reaches the disk matters only
         // for a power cut, which takes the interfaces as well: so both go on at the same time.
-        let (inner, id, synced) = (Arc::clone(&self), sandbox.clone(), Arc::clone(&plan));
-        let sync = blocking("sync a record", move || {
-            inner.ledger.sync(&id, &synced.record)
-        });
+        let (inner, id) = (Arc::clone(&self), sandbox.clone());
+        let sync = blocking("sync a record", move || inner.ledger.sync(&id, &record));
         let (inner, made) = (Arc::clone(&self), Arc::clone(&plan));
         let make = blocking("attach a pod", move || match &inner.built_in {
             Some(built_in) => built_in.attach(&made, &namespace),
@@ -346,7 +351,7 @@ fn start(config: NetworkConfig, live: &BTreeSet<String>) -> Result<Network, Netw
         BuiltIn::Disabled => None,
     };
     for (sandbox, record) in &leftovers {
-        remove_leftover(&records, sandbox, record)?;
+        recovery::remove_leftover(&records, sandbox, record)?;
     }
     let ledger = Arc::new(Ledger::new(config.subnet, records.clone(), live));
     let release = Mutex::new(release::start(Arc::clone(&ledger))?);
@@ -360,20 +365,6 @@ fn start(config: NetworkConfig, live: &BTreeSet<String>) -> Result<Network, Netw
             directory: Mutex::new(Directory::Unknown),
         }),
     })
-}
-
-/// Removes what a daemon left for a sandbox that is no more; the record last.
-fn remove_leftover(records: &Records, sandbox: &str, record: &Record) -> Result<(), NetworkError> {
-    tracing::info!(sandbox, "removing the network of a sandbox that is no more");
-    if let Some((_, host_interface)) = &record.add {
-        let mut routes =
-            RouteSocket::open().map_err(|errno| bridge::netlink("open", "rtnetlink", errno))?;
-        bridge::delete_link(&mut routes, host_interface)?;
-    }
-    if let Some(path) = &record.namespace {
-        namespace::remove(path)?;
-    }
-    records.remove(sandbox)
 }
 
 /// Refuses ids that could lead out of a directory.

@@ -98,12 +98,20 @@ pub(super) fn make_directory(path: &Path) -> Result<(), FileError> {
 
 /// Removes a folder with all that is in it; a missing one is fine.
 pub(super) fn remove_directory(path: &Path) -> Result<(), FileError> {
-    match fs::remove_dir_all(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(FileError::Remove {
-            path: path.to_owned(),
-            source,
-        }),
-        _ => Ok(()),
+    // A record may be written while the folder is emptied: an exit that comes late.
+    let mut tries = 3;
+    loop {
+        tries -= 1;
+        match fs::remove_dir_all(path) {
+            Err(late) if late.kind() == io::ErrorKind::DirectoryNotEmpty && tries > 0 => {}
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(FileError::Remove {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+            _ => return Ok(()),
+        }
     }
 }
 

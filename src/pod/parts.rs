@@ -48,7 +48,7 @@ pub trait SandboxNetworks: Debug + Send + Sync {
     /// Counters of the interfaces.
     async fn statistics(&self, sandbox_id: &str) -> Vec<InterfaceStatistics>;
     /// `None`: ready; else reason and message.
-    fn trouble(&self) -> Option<(String, String)>;
+    async fn trouble(&self) -> Option<(String, String)>;
 }
 
 /// The cgroups of a sandbox.
@@ -110,7 +110,12 @@ pub trait PodCgroups: Debug + Send + Sync {
         deadline: Duration,
     ) -> Result<(), PodError>;
     /// Kills the shim of a sandbox and waits until it is gone.
-    async fn kill_shim(&self, sandbox_id: &str, deadline: Duration) -> Result<(), PodError>;
+    async fn kill_shim(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        deadline: Duration,
+    ) -> Result<(), PodError>;
     /// Removes the leaf of a container.
     async fn remove_container(
         &self,

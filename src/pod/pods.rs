@@ -354,9 +354,9 @@ impl Pods {
     }
 
     /// CRI Status.
-    pub fn report(&self) -> RuntimeReport {
+    pub async fn report(&self) -> RuntimeReport {
         RuntimeReport {
-            network_trouble: self.parts.networks.trouble(),
+            network_trouble: self.parts.networks.trouble().await,
             runtime_trouble: None,
             config_json: self.parts.settings.config_json.clone(),
             facts: self.parts.settings.facts.clone(),

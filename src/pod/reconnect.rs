@@ -48,7 +48,8 @@ async fn take_down(context: &Context) -> Result<Change, super::error::PodError> 
     cgroups
         .kill_sandbox(&context.cgroup_parent(), context.id(), KILL_PATIENCE)
         .await?;
-    cgroups.kill_shim(context.id(), KILL_PATIENCE).await?;
+    cgroups
+        .kill_shim(&context.cgroup_parent(), context.id(), KILL_PATIENCE).await?;
     Ok(Change::ShimLost(recorded_exits(context)))
 }
 

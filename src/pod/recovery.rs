@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::clock;
 use super::container_state::{ContainerPhase, unknown_exit};
+use super::files;
 use super::identifier;
 use super::index::Index;
 use super::parts::Parts;
@@ -91,6 +92,10 @@ async fn recover_one(parts: &Parts, id: &str) -> Option<Recovered> {
     if identity.version > VERSION {
         tracing::error!(sandbox = %id, version = identity.version, "recorded by a newer Carpel: left alone");
         return None;
+    }
+    // After a reboot /run is empty.
+    if let Err(error) = files::make_directory(&directories.live) {
+        tracing::error!(sandbox = %id, error = %super::driver::chain(&error), "its live state cannot be recorded");
     }
     let same_boot = identity.boot_id == parts.settings.boot_id;
     let live = if same_boot {
@@ -224,7 +229,8 @@ async fn kill_all(context: &Context) {
     let killed = cgroups
         .kill_sandbox(&parent, context.id(), KILL_PATIENCE)
         .await;
-    let shim_killed = cgroups.kill_shim(context.id(), KILL_PATIENCE).await;
+    let shim_killed = cgroups
+        .kill_shim(&context.cgroup_parent(), context.id(), KILL_PATIENCE).await;
     for error in [killed, shim_killed].into_iter().filter_map(Result::err) {
         tracing::error!(sandbox = context.id(), error = %super::driver::chain(&error), "processes of a lost pod");
     }

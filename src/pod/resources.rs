@@ -75,13 +75,17 @@ pub(super) async fn release(context: &Context, held: Held) -> Result<(), PodErro
     }
 }
 
-/// Gives all of these back, whatever fails; the first error is told, the others are logged.
+/// Gives all of these back, whatever fails; the first error is told, the others are logged. The folders stay if something
+/// else does: they are what the next try knows the sandbox by.
 ///
 /// # Errors
 /// The first one.
 pub(super) async fn release_all(context: &Context, all: &[Held]) -> Result<(), PodError> {
     let mut first = Ok(());
     for held in all {
+        if *held == Held::Directories && first.is_err() {
+            break;
+        }
         if let Err(error) = release(context, *held).await {
             tracing::warn!(sandbox = context.id(), error = %super::driver::chain(&error), ?held, "not released");
             if first.is_ok() {
@@ -129,5 +133,6 @@ async fn end_processes(context: &Context) -> Result<(), PodError> {
         .kill_sandbox(&parent, context.id(), KILL_PATIENCE)
         .await?;
     context.slot.set_shim(None);
-    cgroups.kill_shim(context.id(), KILL_PATIENCE).await
+    cgroups
+        .kill_shim(&context.cgroup_parent(), context.id(), KILL_PATIENCE).await
 }

@@ -189,7 +189,12 @@ impl Session {
                     Err(error) => error,
                 };
                 failures += 1;
-                let is_worth = self.is_worth_repeating(endpoint, &error, failures);
+                // A mirror gets one chance: the next host is a better use of the time.
+                let is_last = self
+                    .endpoints(capability)
+                    .last()
+                    .is_some_and(|last| std::ptr::eq(last, endpoint));
+                let is_worth = is_last && error.is_passing() && failures < self.attempts();
                 let pause = self.pause(&error, failures);
                 last = Some(error);
                 if !is_worth {
@@ -261,18 +266,6 @@ impl Session {
 
     pub(super) fn attempts(&self) -> u32 {
         self.shared.config.attempts
-    }
-
-    /// A mirror gets one chance: the next host is a better use of the time.
-    fn is_worth_repeating(
-        &self,
-        endpoint: &Endpoint,
-        error: &RegistryError,
-        failures: u32,
-    ) -> bool {
-        let last = self.shared.endpoints.last();
-        let is_last = last.is_some_and(|last| std::ptr::eq(last, endpoint));
-        is_last && error.is_passing() && failures < self.attempts()
     }
 
     /// How long to wait after so many failures: what the registry asks for, or twice as long each time.

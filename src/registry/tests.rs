@@ -1,1 +1,413 @@
+//! Tests of sessions against a registry on 127.0.0.1.
 
+use std::fs;
+use std::io::Write;
+use std::time::Duration;
+
+use oci_spec::image::Digest;
+
+use super::fake::{Door, FakeRegistry, Fault, digest};
+use super::*;
+
+fn config() -> RegistryConfig {
+    RegistryConfig {
+        no_progress: Duration::from_millis(300),
+        attempts: 3,
+        pause: Duration::from_millis(1),
+        ..RegistryConfig::default()
+    }
+}
+
+fn session_with(
+    config: RegistryConfig,
+    registry: &FakeRegistry,
+    credentials: Option<Credentials>,
+) -> Session {
+    let reference = registry.name("x").parse().unwrap();
+    Registry::new(config)
+        .session(&reference, credentials.as_ref())
+        .unwrap()
+}
+
+fn session(registry: &FakeRegistry) -> Session {
+    session_with(config(), registry, None)
+}
+
+async fn download(
+    session: &Session,
+    digest: &str,
+    size: Option<u64>,
+) -> Result<Vec<u8>, RegistryError> {
+    let digest: Digest = digest.parse().unwrap();
+    let mut stream = session.blob(&digest, size);
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.chunk().await? {
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+const MANIFEST: &str = r#"{"mediaType":"application/vnd.oci.image.manifest.v1+json"}"#;
+
+#[tokio::test]
+async fn manifests_come_by_tag_and_digest_with_their_own_digest() {
+    let registry = FakeRegistry::start(Door::Open).await;
+    let expected = registry.put_manifest("x", "1", MANIFEST);
+    let session = session(&registry);
+    let by_tag = session.manifest_by_tag("1").await.unwrap();
+    assert_eq!(by_tag.digest.to_string(), expected);
+    assert_eq!(by_tag.bytes, MANIFEST.as_bytes());
+    assert_eq!(
+        by_tag.media_type,
+        "application/vnd.oci.image.manifest.v1+json"
+    );
+    let by_digest = session.manifest_by_digest(&by_tag.digest).await.unwrap();
+    assert_eq!(by_digest, by_tag);
+    let missing = session.manifest_by_tag("2").await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    assert_eq!(registry.count("manifests/2"), 1);
+}
+
+#[tokio::test]
+async fn another_manifest_than_that_of_the_digest_is_corrupt() {
+    let registry = FakeRegistry::start(Door::Open).await;
+    let asked = digest(b"something else");
+    registry.put(&format!("/v2/x/manifests/{asked}"), "", MANIFEST.as_bytes());
+    let error = session(&registry)
+        .manifest_by_digest(&asked.parse().unwrap())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, RegistryError::WrongDigest { .. }),
+        "{error}"
+    );
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn a_manifest_of_more_than_4_mib_is_refused() {
+    let registry = FakeRegistry::start(Door::Open).await;
+    registry.put("/v2/x/manifests/1", "", &vec![b' '; 4 * 1024 * 1024 + 1]);
+    let error = session(&registry).manifest_by_tag("1").await.unwrap_err();
+    assert!(matches!(error, RegistryError::TooLarge { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_is_fetched_once_and_used_for_all() {
+    let registry = FakeRegistry::start(Door::Bearer(None)).await;
+    registry.put_manifest("x", "1", MANIFEST);
+    let blob = registry.put_blob("x", b"blob");
+    let session = session(&registry);
+    session.manifest_by_tag("1").await.unwrap();
+    assert_eq!(download(&session, &blob, Some(4)).await.unwrap(), b"blob");
+    assert_eq!(registry.count("/token"), 1);
+    assert_eq!(
+        registry.log()[1],
+        "GET /token?service=fake&scope=repository%3Ax%3Apull - -"
+    );
+}
+
+#[tokio::test]
+async fn every_form_of_credentials_opens_its_door() {
+    // base64 of "user:secret"
+    let basic = "Basic dXNlcjpzZWNyZXQ=".to_owned();
+    let password = Credentials {
+        username: "user".to_owned(),
+        password: "secret".to_owned(),
+        ..Credentials::default()
+    };
+    let encoded = Credentials {
+        auth: "dXNlcjpzZWNyZXQ=".to_owned(),
+        ..Credentials::default()
+    };
+    let identity = Credentials {
+        identity_token: "refresh".to_owned(),
+        ..Credentials::default()
+    };
+    let token = Credentials {
+        registry_token: "good".to_owned(),
+        ..Credentials::default()
+    };
+    for (door, credentials) in [
+        (Door::Basic(basic.clone()), password.clone()),
+        (Door::Basic(basic.clone()), encoded),
+        (Door::Bearer(Some(basic.clone())), password.clone()),
+        (Door::Bearer(Some(basic.clone())), identity),
+        (Door::Bearer(Some(basic.clone())), token),
+    ] {
+        let registry = FakeRegistry::start(door.clone()).await;
+        registry.put_manifest("x", "1", MANIFEST);
+        let session = session_with(config(), &registry, Some(credentials));
+        session.manifest_by_tag("1").await.unwrap();
+    }
+    let elsewhere = Credentials {
+        server_address: "other.example".to_owned(),
+        ..password
+    };
+    for (door, credentials) in [
+        (Door::Basic(basic.clone()), None),
+        (Door::Basic(basic.clone()), Some(elsewhere.clone())),
+        (Door::Bearer(Some(basic.clone())), None),
+        (Door::Bearer(Some(basic)), Some(elsewhere)),
+    ] {
+        let registry = FakeRegistry::start(door.clone()).await;
+        registry.put_manifest("x", "1", MANIFEST);
+        let session = session_with(config(), &registry, credentials);
+        let error = session.manifest_by_tag("1").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthorized, "{door:?} {error}");
+        assert_eq!(registry.count("dXNlcjpzZWNyZXQ"), 0);
+    }
+}
+
+#[tokio::test]
+async fn redirects_are_followed_without_credentials() {
+    let basic = "Basic dXNlcjpzZWNyZXQ=".to_owned();
+    let registry = FakeRegistry::start(Door::Basic(basic)).await;
+    let storage = FakeRegistry::start(Door::Open).await;
+    let blob = registry.put_blob("x", b"unused");
+    storage.put("/storage", "", b"unused");
+    let path = format!("/v2/x/blobs/{blob}");
+    let location = format!("http://{}/storage?signature=s", storage.address);
+    registry.fail(&path, Fault::Redirect(location));
+    let credentials = Credentials {
+        username: "user".to_owned(),
+        password: "secret".to_owned(),
+        ..Credentials::default()
+    };
+    let session = session_with(config(), &registry, Some(credentials));
+    assert_eq!(download(&session, &blob, Some(6)).await.unwrap(), b"unused");
+    assert_eq!(storage.log(), ["GET /storage?signature=s - -"]);
+    assert_eq!(registry.count("Basic"), 1);
+}
+
+#[tokio::test]
+async fn redirects_in_a_circle_end() {
+    let registry = FakeRegistry::start(Door::Open).await;
+    for _ in 0..30 {
+        registry.fail(
+            "/v2/x/manifests/1",
+            Fault::Redirect("/v2/x/manifests/1".to_owned()),
+        );
+    }
+    let error = session(&registry).manifest_by_tag("1").await.unwrap_err();
+    assert!(matches!(error, RegistryError::Redirect { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_passing_is_asked_again_and_what_is_not_is_not() {
+    for (faults, kind) in [
+        (vec![429, 503], None),
+        (vec![500, 500, 500], Some(ErrorKind::Unavailable)),
+        (vec![429, 429, 429], Some(ErrorKind::RateLimited)),
+        (vec![403], Some(ErrorKind::Unauthorized)),
+        (vec![400], Some(ErrorKind::Protocol)),
+    ] {
+        let registry = FakeRegistry::start(Door::Open).await;
+        registry.put_manifest("x", "1", MANIFEST);
+        for status in &faults {
+            registry.fail("/v2/x/manifests/1", Fault::Status(*status));
+        }
+        let outcome = session(&registry).manifest_by_tag("1").await;
+        let requests = faults.len() + usize::from(kind.is_none());
+        assert_eq!(registry.log().len(), requests, "{faults:?}");
+        match outcome {
+            Ok(_) => assert_eq!(kind, None),
+            Err(error) => {
+                assert_eq!(Some(error.kind()), kind);
+                assert!(error.to_string().contains("a fault"), "{error}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cut_blob_goes_on_where_it_stopped() {
+    let bytes: Vec<u8> = (0..30_000_u32).flat_map(u32::to_le_bytes).collect();
+    let registry = FakeRegistry::start(Door::Open).await;
+    let blob = registry.put_blob("x", &bytes);
+    let path = format!("/v2/x/blobs/{blob}");
+    registry.fail(&path, Fault::Cut(50_000));
+    registry.fail(&path, Fault::Status(502));
+    registry.fail(&path, Fault::Cut(10_000));
+    let size = Some(bytes.len() as u64);
+    assert!(download(&session(&registry), &blob, size).await.unwrap() == bytes);
+    assert_eq!(registry.count("bytes=50000-"), 2);
+    assert_eq!(registry.count("bytes=60000-"), 1);
+}
+
+#[tokio::test]
+async fn a_cut_blob_is_right_without_ranges_too() {
+    let bytes: Vec<u8> = (0..30_000_u32).flat_map(u32::to_le_bytes).collect();
+    let registry = FakeRegistry::start(Door::Open).await;
+    registry.without_ranges();
+    let blob = registry.put_blob("x", &bytes);
+    registry.fail(&format!("/v2/x/blobs/{blob}"), Fault::Cut(50_000));
+    let size = Some(bytes.len() as u64);
+    assert!(download(&session(&registry), &blob, size).await.unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn a_blob_that_is_always_cut_ends_with_an_error() {
+    let registry = FakeRegistry::start(Door::Open).await;
+    let blob = registry.put_blob("x", &[1; 1000]);
+    for _ in 0..3 {
+        registry.fail(&format!("/v2/x/blobs/{blob}"), Fault::Cut(0));
+    }
+    let error = download(&session(&registry), &blob, Some(1000))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_go_on_times_out() {
+    let registry = FakeRegistry::start(Door::Open).await;
+    let blob = registry.put_blob("x", &[1; 1000]);
+    for _ in 0..3 {
+        registry.fail(&format!("/v2/x/blobs/{blob}"), Fault::Stall);
+    }
+    let error = download(&session(&registry), &blob, Some(1000))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+}
+
+#[tokio::test]
+async fn nobody_listening_is_unavailable() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let reference = format!("{address}/x").parse().unwrap();
+    let session = Registry::new(config()).session(&reference, None).unwrap();
+    let error = session.manifest_by_tag("1").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+#[tokio::test]
+async fn mirrors_are_asked_first_and_the_rules_are_read_anew() {
+    let upstream = FakeRegistry::start(Door::Open).await;
+    let mirror = FakeRegistry::start(Door::Open).await;
+    upstream.put_manifest("x", "1", MANIFEST);
+    let blob = upstream.put_blob("x", b"blob");
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::new(RegistryConfig {
+        certs_directory: Some(directory.path().to_owned()),
+        ..config()
+    });
+    let reference = upstream.name("x").parse().unwrap();
+    let pull = async || {
+        let session = registry.session(&reference, None).unwrap();
+        session.manifest_by_tag("1").await.unwrap();
+        assert_eq!(download(&session, &blob, Some(4)).await.unwrap(), b"blob");
+    };
+    pull().await;
+    assert_eq!(mirror.log().len(), 0);
+    let folder = directory.path().join(upstream.address.to_string());
+    fs::create_dir_all(&folder).unwrap();
+    let mut file = fs::File::create(folder.join("hosts.toml")).unwrap();
+    writeln!(file, "[host.\"http://{}\"]", mirror.address).unwrap();
+    // The mirror is empty at first: both are asked.
+    pull().await;
+    let ns = format!("?ns={}", upstream.address);
+    assert_eq!(mirror.count(&ns), 2);
+    let before = upstream.log().len();
+    mirror.put_manifest("x", "1", MANIFEST);
+    mirror.put_blob("x", b"blob");
+    pull().await;
+    assert_eq!(upstream.log().len(), before);
+}
+
+/// `openssl s_server` with a certificate of its own authority, serving the files of a folder.
+struct EncryptedServer {
+    folder: tempfile::TempDir,
+    child: std::process::Child,
+    authority: String,
+}
+
+impl Drop for EncryptedServer {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl EncryptedServer {
+    /// `None` if there is no openssl here.
+    fn start() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let openssl = |arguments: &[&str]| {
+            let mut command = std::process::Command::new("openssl");
+            command.current_dir(folder.path()).args(arguments);
+            command
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::null());
+            command
+        };
+        for arguments in [
+            "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=carpel-test",
+            "req -x509 -CA ca.pem -CAkey ca.key -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 \
+             -subj /CN=server -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE",
+        ] {
+            let arguments: Vec<_> = arguments.split_whitespace().collect();
+            let made = openssl(&arguments).status();
+            if !made.is_ok_and(|status| status.success()) {
+                return None;
+            }
+        }
+        fs::create_dir_all(folder.path().join("v2/x/manifests")).unwrap();
+        let mut file = fs::File::create(folder.path().join("v2/x/manifests/1")).unwrap();
+        file.write_all(MANIFEST.as_bytes()).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let arguments = [
+            "s_server", "-accept", &authority, "-cert", "cert.pem", "-key", "key.pem", "-WWW",
+        ];
+        let child = openssl(&arguments).spawn().unwrap();
+        Some(Self {
+            folder,
+            child,
+            authority,
+        })
+    }
+
+    async fn pull(&self, rule: &str) -> Result<Manifest, RegistryError> {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join("r.example");
+        fs::create_dir(&folder).unwrap();
+        let mut file = fs::File::create(folder.join("hosts.toml")).unwrap();
+        writeln!(file, "server = \"https://{}\"\n{rule}", self.authority).unwrap();
+        let registry = Registry::new(RegistryConfig {
+            certs_directory: Some(directory.path().to_owned()),
+            attempts: 1,
+            no_progress: Duration::from_secs(5),
+            ..config()
+        });
+        let reference = "r.example/x".parse().unwrap();
+        let session = registry.session(&reference, None).unwrap();
+        session.manifest_by_tag("1").await
+    }
+}
+
+#[tokio::test]
+async fn certificates_are_checked_against_the_rule_of_the_host() {
+    let Some(server) = EncryptedServer::start() else {
+        println!("SKIP no openssl");
+        return;
+    };
+    let authority = server.folder.path().join("ca.pem");
+    let with_authority = format!("ca = {:?}", authority.display().to_string());
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    // The server takes its time to listen.
+    while let Err(error) = server.pull("skip_verify = true").await {
+        assert!(std::time::Instant::now() < deadline, "{error:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let manifest = server.pull(&with_authority).await.unwrap();
+    assert_eq!(manifest.bytes, MANIFEST.as_bytes());
+    let error = server.pull("").await.unwrap_err();
+    assert!(format!("{error:?}").contains("UnknownIssuer"), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let missing = server.pull("ca = \"/nonexistent\"").await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::Configuration);
+}

@@ -161,6 +161,65 @@ fn usage_agrees_with_du() {
     assert!(snapshots.containers_usage().unwrap().bytes >= usage.bytes);
 }
 
+/// Runs a command in its own mount namespace with the overlay of `rootfs` at `target`.
+fn in_overlay(rootfs: &Rootfs, target: &Path, command: &str) -> String {
+    let lower: Vec<_> = rootfs
+        .lower
+        .iter()
+        .map(|path| path.to_string_lossy())
+        .collect();
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.join(":"),
+        rootfs.upper.display(),
+        rootfs.work.display()
+    );
+    let script = r#"mount -t overlay overlay -o "$1" "$2" && cd "$2" && eval "$3""#;
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh", &options])
+        .args([target, Path::new(command)])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn root_ninety_layers_fit_into_one_mount_and_writes_go_to_the_container() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIP not root");
+        return;
+    }
+    // A name as long as that of a real root, so that the page of mount options is as full.
+    let parent = tempfile::Builder::new()
+        .prefix("c")
+        .rand_bytes(6)
+        .tempdir()
+        .unwrap();
+    let target = parent.path().join("merged");
+    fs::create_dir(&target).unwrap();
+    let snapshots = Snapshots::open(parent.path()).unwrap();
+    let mut chain = Vec::new();
+    for number in 0..90 {
+        let chain_id: ChainId = format!("sha256:{number:064}").parse().unwrap();
+        let staging = snapshots.stage(&chain_id).unwrap();
+        File::create(staging.path().join(format!("file{number}"))).unwrap();
+        staging.commit().unwrap();
+        chain.push(chain_id);
+    }
+    let rootfs = snapshots.prepare("c1", &chain).unwrap();
+    let output = in_overlay(
+        &rootfs,
+        &target,
+        "touch new; rm file0; ls | wc -l; ls -d file89",
+    );
+    assert_eq!(output, "90\nfile89\n");
+    assert!(rootfs.upper.join("new").exists());
+    assert!(!rootfs.lower[0].join("new").exists());
+    assert!(rootfs.lower[89].join("file0").exists());
+    snapshots.remove_writable("c1").unwrap();
+}
+
 #[test]
 fn directories_nested_without_end_are_removed() {
     let (folder, snapshots) = store();

@@ -143,6 +143,15 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
+/// The text of an attribute, without the zero that ends it.
+pub(in crate::network) fn text(value: &[u8]) -> String {
+    let end = value
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(value.len());
+    String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
+}
+
 /// One message of a received packet.
 #[derive(Debug)]
 pub(super) struct Part<'a> {

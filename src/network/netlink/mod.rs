@@ -6,5 +6,5 @@
 mod message;
 mod socket;
 
-pub(super) use message::{Attributes, Message, attributes};
+pub(super) use message::{Attributes, Message, attributes, text};
 pub(super) use socket::{Answers, Family, Socket};

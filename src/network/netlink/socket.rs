@@ -7,9 +7,10 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send,
-    socket_with, sockopt,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink, recv,
+    send, socket_with, sockopt,
 };
 
 use super::message::{Message, Part, parts};
@@ -24,6 +25,9 @@ const DUMP_BUFFER_LENGTH: usize = 32 * 1024;
 const ACKNOWLEDGEMENT_BUFFER_LENGTH: usize = 4 * 1024;
 /// No answer takes this long: the kernel answers inside `send`, or it is not answering at all.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// After this the state is asked for again, whether or not an event was heard.
+const EVENT_WAIT: Duration = Duration::from_millis(50);
 
 /// Which part of the kernel a socket talks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +78,25 @@ impl Socket {
             descriptor,
             sequence: 0,
         })
+    }
+
+    /// Opens a socket that hears what happens to links (`RTMGRP_LINK`) in the namespace of the calling thread.
+    pub(in crate::network) fn open_link_events() -> Result<Self, Errno> {
+        const GROUP_LINK: u32 = 1;
+        let socket = Self::open(Family::Route)?;
+        bind(&socket.descriptor, &SocketAddrNetlink::new(0, GROUP_LINK))?;
+        let timeout = Some(EVENT_WAIT);
+        sockopt::set_socket_timeout(&socket.descriptor, sockopt::Timeout::Recv, timeout)?;
+        Ok(socket)
+    }
+
+    /// Waits for an event, or a moment if none comes. Which one it was, the caller asks the kernel: events get lost
+    /// when there are too many.
+    pub(in crate::network) fn wait_for_event(&self) -> Result<(), Errno> {
+        match self.receive(&mut vec![0; DUMP_BUFFER_LENGTH]) {
+            Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS) => Ok(()),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Sends requests that have `NLM_F_ACK` in one packet and waits until each is acknowledged. The first

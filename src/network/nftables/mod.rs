@@ -9,7 +9,7 @@ mod table;
 pub(super) use foreign::{ForeignDrop, foreign_drops};
 pub(super) use table::{NatTable, delete_table, ensure_table, table_exists};
 
-use super::netlink::Message;
+use super::netlink::{Message, text};
 
 /// `NFNL_SUBSYS_NFTABLES << 8`.
 const SUBSYSTEM: u16 = 10 << 8;
@@ -71,13 +71,4 @@ fn message(kind: u16, flags: u16, family: u8) -> Message {
 /// A number of an attribute.
 fn number(value: &[u8]) -> Option<u32> {
     value.first_chunk().copied().map(u32::from_be_bytes)
-}
-
-/// The text of an attribute, without the zero that ends it.
-fn text(value: &[u8]) -> String {
-    let end = value
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(value.len());
-    String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
 }

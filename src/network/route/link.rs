@@ -1,10 +1,11 @@
 //! Links: the bridge, veth pairs, loopback; their state, and the counters of an interface.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::super::netlink::{Answers, Message, attributes};
+use super::super::netlink::{Answers, Message, Socket, attributes};
 use super::{ACKNOWLEDGE, CREATE, DUMP, RouteSocket, number, text};
 
 const RTM_NEWLINK: u16 = 16;
@@ -22,12 +23,18 @@ const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_STATE: u16 = 1;
 const VETH_INFO_PEER: u16 = 1;
 
 /// `IFF_UP`.
 const UP: u32 = 1;
 /// `IFF_LOOPBACK`.
 const LOOPBACK: u32 = 8;
+/// `BR_STATE_FORWARDING`.
+const FORWARDING: u8 = 3;
+/// The kernel's worker for links has milliseconds of work; after this something is wrong.
+const FORWARDING_DEADLINE: Duration = Duration::from_secs(5);
 /// Bytes of `struct ifinfomsg`.
 const HEADER_LENGTH: usize = 16;
 
@@ -42,6 +49,8 @@ pub(in crate::network) struct Link {
     pub(in crate::network) kind: String,
     /// The number of the bridge that it is a port of.
     pub(in crate::network) master: Option<u32>,
+    /// Whether it is a port that its bridge sends through.
+    pub(in crate::network) forwarding: bool,
     /// Largest packet, in bytes.
     pub(in crate::network) mtu: u32,
     /// Whether it is the loopback interface.
@@ -117,6 +126,28 @@ impl RouteSocket {
     /// Brings a link up.
     pub(in crate::network) fn set_up(&mut self, index: u32) -> Result<(), Errno> {
         self.0.request(set_up_message(index))
+    }
+
+    /// Waits until the bridge sends through a port. The kernel tells the bridge that a veth has its other end up by a
+    /// worker, later; what is sent before is lost, and sent again by TCP and ARP after a whole second.
+    pub(in crate::network) fn wait_forwarding(&mut self, name: &str) -> Result<(), Errno> {
+        let forwarding = |routes: &mut Self| match routes.link(name)? {
+            Some(link) => Ok(link.forwarding),
+            None => Err(Errno::NODEV),
+        };
+        // Since Linux 6.8 the question itself brings the state up to date.
+        if forwarding(self)? {
+            return Ok(());
+        }
+        let deadline = Instant::now() + FORWARDING_DEADLINE;
+        let events = Socket::open_link_events()?;
+        while !forwarding(self)? {
+            if Instant::now() > deadline {
+                return Err(Errno::TIMEDOUT);
+            }
+            events.wait_for_event()?;
+        }
+        Ok(())
     }
 
     /// Makes a link a port of a bridge.
@@ -200,10 +231,12 @@ fn parse(payload: &[u8]) -> Option<Link> {
             IFLA_MTU => link.mtu = number(value)?,
             IFLA_MASTER => link.master = number(value),
             IFLA_LINKINFO => {
-                link.kind = attributes(value)
-                    .value_of(IFLA_INFO_KIND)
-                    .map(text)
-                    .unwrap_or_default();
+                let info = attributes(value);
+                link.kind = info.value_of(IFLA_INFO_KIND).map(text).unwrap_or_default();
+                link.forwarding = info
+                    .value_of(IFLA_INFO_SLAVE_DATA)
+                    .and_then(|port| attributes(port).value_of(IFLA_BRPORT_STATE))
+                    .is_some_and(|state| state == [FORWARDING]);
             }
             IFLA_STATS64 => {
                 // struct rtnl_link_stats64: rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors, …

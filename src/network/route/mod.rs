@@ -7,7 +7,7 @@ mod link;
 
 use rustix::io::Errno;
 
-use super::netlink::{Family, Socket};
+use super::netlink::{Family, Socket, text};
 
 pub(super) use address::{InterfaceAddress, Route};
 pub(super) use link::{Link, VethPair};
@@ -28,15 +28,6 @@ impl RouteSocket {
     pub(super) fn open() -> Result<Self, Errno> {
         Socket::open(Family::Route).map(Self)
     }
-}
-
-/// The text of an attribute, without the zero that ends it.
-fn text(value: &[u8]) -> String {
-    let end = value
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(value.len());
-    String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
 }
 
 /// The 32-bit number of an attribute, in host byte order.

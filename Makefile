@@ -1,0 +1,152 @@
+# What can be done with this repository. Every target does its own set-up: as root
+# on Debian it installs the packages it needs and says which. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The runtime that the integration targets run against: carpel, or containerd to
+# prove the tests themselves.
+RUNTIME ?= carpel
+# A regular expression over the names of critest's specs; empty for all.
+FOCUS ?=
+PREFIX ?= /usr/local
+
+need := integration/need
+lane := integration/lane
+carpel := target/release/carpel
+tools := integration/tools/bin
+tool_sources := $(shell find integration/tools -name '*.go' -o -name 'go.mod' -o -name 'go.sum')
+go_programs := testimages conformance image-pause image-nonewprivs image-sh
+
+.PHONY: help
+help: ## say what the targets do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build release
+build: ## build everything, quickly, for development
+	@$(need) rust build
+	cargo build --workspace --all-targets
+
+release: ## build target/release/carpel, the one binary that a node needs
+	@$(need) rust build
+	cargo build --release
+
+.PHONY: demo
+demo: ## run a pod with two containers before your eyes, and clean up
+	@$(need) rust build images
+	cargo build --release
+	cargo run --release --quiet --example demo
+
+.PHONY: test
+test: ## run all tests: unit tests, then the real crictl against a node in a box
+	@rm -f integration/work/tally
+	@status=0; \
+	$(MAKE) test-unit || status=1; \
+	$(MAKE) integration || status=1; \
+	$(lane) summary; exit $$status
+
+.PHONY: test-unit
+test-unit:
+	@$(need) rust build
+	@$(lane) run unit cargo test --workspace --exclude carpel-integration -- --show-output
+
+.PHONY: integration
+integration: ## run crictl against RUNTIME=carpel|containerd in nodes in a box
+	@$(MAKE) node-$(RUNTIME)
+	@RUNTIME=$(RUNTIME) $(lane) run integration \
+	    cargo test --package carpel-integration --no-fail-fast -- --show-output --test-threads 2
+
+.PHONY: conformance conformance-accept
+conformance: ## run critest against RUNTIME, compare with integration/critest/expected.txt (FOCUS=regex)
+	@$(MAKE) node-$(RUNTIME)
+	@$(need) critest
+	@RUNTIME=$(RUNTIME) FOCUS='$(FOCUS)' $(lane) run conformance integration/critest/run
+
+conformance-accept: node-carpel ## write what critest shows now into expected.txt, keeping the reasons
+	@$(need) critest
+	@FOCUS='$(FOCUS)' ACCEPT=1 integration/critest/run
+
+.PHONY: bench
+bench: node-carpel node-containerd ## time every CRI call on Carpel and on containerd, side by side
+	cargo build --release --package carpel-bench
+	integration/node/pair bash -c 'target/release/carpel-bench \
+	    --endpoint "carpel=unix://$$CARPEL_SOCKET" --endpoint "containerd=unix://$$CONTAINERD_SOCKET" \
+	    --image registry.k8s.io/e2e-test-images/busybox:1.29-2 $(BENCH_FLAGS)'
+
+.PHONY: uml
+uml: ## boot User-mode Linux, which has cgroup v2 controllers, and try limits there
+	@$(need) uml
+	integration/uml/run integration/uml/limits
+
+.PHONY: ci
+ci: ## what the continuous integration runs: test, then conformance
+	@status=0; \
+	$(MAKE) test || status=1; \
+	$(MAKE) conformance || status=1; \
+	$(lane) summary || status=1; exit $$status
+
+# What a node in a box with this runtime needs.
+.PHONY: node-carpel node-containerd
+node-carpel: release tools
+	@$(need) node images
+node-containerd: tools
+	@$(need) rust build node images containerd
+
+.PHONY: tools
+tools: $(tools)/.built ## build crictl, critest and our test tools, once
+
+$(tools)/.built: $(tool_sources)
+	@echo "building crictl, critest and the test tools (once)"
+	@mkdir -p $(tools)
+	@go="$$($(need) go)"; cd integration/tools; export CGO_ENABLED=0; \
+	"$$go" build -o bin/crictl sigs.k8s.io/cri-tools/cmd/crictl; \
+	"$$go" test -c -o bin/critest sigs.k8s.io/cri-tools/cmd/critest; \
+	for program in $(go_programs); do \
+	    "$$go" build -trimpath -ldflags '-s -w' -o "bin/$$program" "./cmd/$$program"; \
+	done; \
+	"$$go" vet ./cmd/...; "$$go" test ./cmd/...
+	@touch $@
+
+.PHONY: check fmt
+check: ## formatting, lints, documentation without warnings, architecture
+	@$(need) rust build
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+	cargo test --test architecture
+
+fmt: ## format the sources
+	@$(need) rust
+	cargo fmt --all
+
+.PHONY: docs
+docs: ## build the API documentation
+	@$(need) rust build
+	cargo doc --workspace --no-deps --document-private-items
+
+.PHONY: coverage
+coverage: ## line coverage of the unit tests
+	@$(need) rust build
+	@command -v cargo-llvm-cov >/dev/null || { echo "installing cargo-llvm-cov"; cargo install --locked cargo-llvm-cov; }
+	cargo llvm-cov --workspace --exclude carpel-integration --summary-only
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZ_SECONDS (default 30)
+	@$(need) rust build
+	@command -v cargo-fuzz >/dev/null || { echo "installing cargo-fuzz"; cargo install --locked cargo-fuzz; }
+	@for target in $$(RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
+	    RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=$${FUZZ_SECONDS:-30}; \
+	done
+
+.PHONY: install uninstall
+install: release ## install the binary into PREFIX (default /usr/local)
+	install -D -m 0755 $(carpel) $(DESTDIR)$(PREFIX)/bin/carpel
+
+uninstall: ## remove what install put there; state below /var/lib/carpel stays
+	rm -f $(DESTDIR)$(PREFIX)/bin/carpel
+
+.PHONY: clean
+clean: ## remove what was built; the Go tools stay (rm -r integration/tools/bin)
+	cargo clean
+	rm -rf integration/work

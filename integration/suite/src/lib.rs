@@ -1,0 +1,19 @@
+//! What the integration tests share: a node in a box (`node`), crictl in it
+//! (`crictl`), the requests they send (`request`) and what a node holds
+//! (`inventory`). The tests are in `tests/` and run against Carpel, or against
+//! containerd with `RUNTIME=containerd`, which proves the tests.
+//!
+//! Not for: tests of Carpel as a library, and anything that needs no daemon.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says what went wrong by panicking, and what it skips by printing"
+)]
+
+pub mod crictl;
+pub mod inventory;
+pub mod node;
+pub mod request;
+pub mod wait;

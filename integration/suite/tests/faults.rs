@@ -1,0 +1,192 @@
+//! Parts of a node die on their own: a shim, an infra process, the machine. What
+//! Carpel says afterwards is its own promise; containerd's shims differ.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what went wrong by panicking"
+)]
+
+use std::time::Duration;
+
+use carpel_integration::node::Node;
+use carpel_integration::request::container;
+use carpel_integration::request::pod;
+use carpel_integration::request::write_new;
+use carpel_integration::wait::wait_for;
+use serde_json::Value;
+
+/// How long the daemon may take to notice a death.
+const NOTICE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The only process of the node with a name.
+fn process_named(node: &Node, name: &str) -> u32 {
+    let line = format!(" {name}");
+    let found: Vec<u32> = node
+        .inventory()
+        .iter()
+        .filter(|entry| entry.starts_with("process ") && entry.ends_with(&line))
+        .map(|entry| entry.split(' ').nth(1).unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(found.len(), 1, "processes named {name}: {found:?}");
+    found[0]
+}
+
+fn wait_until_not_ready(node: &Node, pod: &str) {
+    wait_for("the pod to be NotReady", NOTICE_DEADLINE, || {
+        let status = node.ask_json(&["inspectp", pod]);
+        (status["status"]["state"] == "SANDBOX_NOTREADY").then_some(())
+    });
+}
+
+fn assert_lost(status: &Value) {
+    assert_eq!(status["state"], "CONTAINER_EXITED", "{status:#}");
+    assert_eq!(status["reason"], "Unknown", "{status:#}");
+    assert_eq!(status["exitCode"], 255, "{status:#}");
+}
+
+#[test]
+fn root_a_killed_shim_takes_its_pod_with_it_and_no_other() {
+    let Some(node) = Node::start_carpel() else {
+        return;
+    };
+    node.warm_up();
+    let before = node.inventory();
+    let doomed = node.run_pod(pod("doomed"));
+    let worker = node.start_container(&doomed, &container("worker", &["sleep", "1000"]));
+    let shim = process_named(&node, "carpel-shim");
+    let other = node.run_pod(pod("other"));
+    let bystander = node.start_container(&other, &container("bystander", &["sleep", "1000"]));
+
+    node.signal("KILL", shim);
+    wait_until_not_ready(&node, &doomed.0);
+    assert_lost(&node.wait_until_exited(&worker));
+    assert_eq!(node.container_state(&bystander), "CONTAINER_RUNNING");
+    assert_eq!(
+        node.ask(&["exec", "-s", &bystander, "echo", "well"]),
+        "well"
+    );
+
+    node.remove_pod(&doomed);
+    node.remove_pod(&other);
+    node.assert_nothing_left_since(&before);
+    node.finish();
+}
+
+#[test]
+fn root_a_shim_killed_while_the_daemon_is_dead_is_noticed_at_the_start() {
+    let Some(node) = Node::start_carpel() else {
+        return;
+    };
+    node.warm_up();
+    let before = node.inventory();
+    let doomed = node.run_pod(pod("doomed"));
+    let worker = node.start_container(&doomed, &container("worker", &["sleep", "1000"]));
+    let shim = process_named(&node, "carpel-shim");
+    let daemon = node.daemon_pid();
+
+    node.kill_daemon();
+    node.signal("KILL", shim);
+    node.start_daemon();
+    wait_until_not_ready(&node, &doomed.0);
+    assert_lost(&node.wait_until_exited(&worker));
+    node.remove_pod(&doomed);
+    let mut before = before;
+    before.retain(|entry| !entry.starts_with(&format!("process {daemon} ")));
+    before.insert(format!("process {} carpel", node.daemon_pid()));
+    node.assert_nothing_left_since(&before);
+    node.finish();
+}
+
+#[test]
+fn root_a_killed_infra_process_makes_the_pod_not_ready() {
+    let Some(node) = Node::start_carpel() else {
+        return;
+    };
+    node.warm_up();
+    let before = node.inventory();
+    let pod = node.run_pod(pod("hollow"));
+    let worker = node.start_container(&pod, &container("worker", &["sleep", "1000"]));
+    node.signal("KILL", process_named(&node, "carpel-infra"));
+    wait_until_not_ready(&node, &pod.0);
+    node.tell(&["stopp", &pod.0]);
+    assert_eq!(node.container_state(&worker), "CONTAINER_EXITED");
+    node.tell(&["rmp", &pod.0]);
+    node.assert_nothing_left_since(&before);
+    node.finish();
+}
+
+/// What a reboot leaves of the node: its root folder. Every process but the
+/// node's own and the registry dies, what is mounted goes, `/run` is empty, and
+/// the kernel has another boot id.
+const REBOOT: &str = r#"set -e
+for stat in /proc/[0-9]*/stat; do
+    read -r pid name _ <"$stat" || continue
+    case $name in
+    "(inside)" | "(bash)" | "(testimages)") ;;
+    *) kill -KILL "$pid" ;;
+    esac
+done 2>/dev/null
+while read -r _ _ _ _ target _; do
+    case $target in
+    /run/netns/* | "$NODE_WORK"/*) echo "$target" ;;
+    esac
+done </proc/self/mountinfo | sort -r | while read -r target; do umount -l "$target"; done
+umount -l /run/netns 2>/dev/null || true
+find /run -mindepth 1 -delete
+find "$NODE_WORK/run" -mindepth 1 -delete
+find "$NODE_CGROUP2" -mindepth 1 -depth -type d ! -name self -exec rmdir {} + 2>/dev/null || true
+ip -o link show | sed -n 's/^[0-9]*: \([^:@]*\).*/\1/p' | grep -v '^lo$' | while read -r link; do
+    ip link delete "$link" 2>/dev/null || true
+done
+mount --bind "$1" /proc/sys/kernel/random/boot_id
+"#;
+
+#[test]
+fn root_after_a_reboot_pods_are_not_ready_and_can_be_removed() {
+    let Some(node) = Node::start_carpel() else {
+        return;
+    };
+    node.warm_up();
+    let pod = node.run_pod(pod("rebooted"));
+    let running = node.start_container(&pod, &container("running", &["sleep", "1000"]));
+    let exited = node.start_container(&pod, &container("exited", &["sh", "-c", "exit 5"]));
+    let ended = node.wait_until_exited(&exited);
+    let address = node.ask_json(&["inspectp", &pod.0])["status"]["network"]["ip"].clone();
+
+    let boot_id = node.work.join("boot_id");
+    write_new(&boot_id, b"11111111-2222-4333-8444-555555555555\n");
+    let output = node
+        .command("bash")
+        .args(["-c", REBOOT, "reboot", boot_id.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    node.start_daemon();
+
+    wait_until_not_ready(&node, &pod.0);
+    assert_lost(&node.wait_until_exited(&running));
+    let still = node.ask_json(&["inspect", &exited])["status"].clone();
+    assert_eq!(
+        still["exitCode"], ended["exitCode"],
+        "known before the reboot"
+    );
+    node.remove_pod(&pod);
+    assert_eq!(node.ask(&["pods", "--quiet"]), "");
+
+    // The address is free again: the same pod can run once more.
+    let again = node.run_pod(self::pod("rebooted"));
+    let status = node.ask_json(&["inspectp", &again.0]);
+    assert!(
+        status["status"]["network"]["ip"].is_string(),
+        "had {address}"
+    );
+    node.remove_pod(&again);
+    let undone = node
+        .command("umount")
+        .arg("/proc/sys/kernel/random/boot_id")
+        .status()
+        .unwrap();
+    assert!(undone.success());
+    node.finish();
+}

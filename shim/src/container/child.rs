@@ -1,0 +1,336 @@
+//! The child between clone3 and the release: it applies the steps of the plan and reports.
+//!
+//! Who runs here: a copy of the shim in the container's cgroup, its own mount namespace and, if asked, pid namespace,
+//! with the host's privileges until `program` takes them. Not dumpable and without foreign descriptors before it joins
+//! any namespace of the pod. End of file on the control socket means exit, never exec.
+
+use crate::container::filesystem;
+use crate::container::plan;
+use crate::container::plan::LabelKind;
+use crate::container::plan::Step;
+use crate::container::program;
+use crate::container::user;
+use crate::failure::Failure;
+use crate::failure::InStep;
+use crate::failure::Outcome;
+use crate::failure::invalid;
+use crate::report;
+use crate::report::Report;
+use crate::terminal;
+use carpel_linux::clone::ChildProcess;
+use carpel_linux::mount;
+use carpel_linux::mount::Depth;
+use carpel_linux::mount::Propagation;
+use carpel_linux::namespace;
+use carpel_linux::namespace::Namespaces;
+use carpel_linux::path;
+use carpel_linux::path::Links;
+use carpel_linux::process;
+use carpel_linux::socket;
+use carpel_shim_protocol::message::ContainerCreated;
+use carpel_shim_protocol::message::Notice;
+use carpel_shim_protocol::message::Process;
+use carpel_shim_protocol::message::ResolvedUser;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+
+/// The exit code of a child that did not become a program.
+pub(crate) const FAILED: i32 = 128;
+
+/// RLIMIT_* numbers go below this.
+const LIMITS: u32 = 16;
+
+/// What the child needs of the shim.
+#[derive(Debug)]
+pub(crate) struct Start<'a> {
+    pub(crate) steps: &'a [Step],
+    pub(crate) process: &'a Process,
+    /// Standard input, output, error.
+    pub(crate) standard: [BorrowedFd<'a>; 3],
+    pub(crate) control: BorrowedFd<'a>,
+    /// The process whose namespaces are joined: the infra process, or the container's first one for an exec.
+    pub(crate) joined: Option<BorrowedFd<'a>>,
+    /// An empty directory of the host, where the root is mounted; empty for an exec.
+    pub(crate) root_place: &'a str,
+    pub(crate) ending: Ending,
+}
+
+/// What follows the steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Report, wait for the release, execute: a container.
+    WaitForRelease,
+    /// Execute at once: an exec.
+    ExecuteAtOnce,
+}
+
+/// What the steps leave behind for each other and for the program.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    joined: Option<OwnedFd>,
+    root: Option<OwnedFd>,
+    shared: VecDeque<OwnedFd>,
+    working_directory: Option<OwnedFd>,
+    pub(crate) labels: Vec<(OwnedFd, String, LabelKind)>,
+    pub(crate) user: ResolvedUser,
+    terminal: Option<terminal::Terminal>,
+}
+
+/// Runs the child; it ends as the container's program, or exits.
+pub(crate) fn run(child: &ChildProcess, start: &Start<'_>) -> ! {
+    // Before anything can be seen of this process (CVE-2016-9962).
+    let guarded = process::set_not_dumpable();
+    let [input, output, error] = start.standard;
+    let mut kept = vec![input, output, error, start.control];
+    kept.extend(start.joined);
+    let mut owned = match child.keep_only(&kept) {
+        Ok(owned) => VecDeque::from(owned),
+        Err(_error) => process::exit_now(FAILED),
+    };
+    let Some(control) = owned.pop_front() else {
+        process::exit_now(FAILED);
+    };
+    let prepared = Prepared {
+        joined: owned.pop_front(),
+        ..Prepared::default()
+    };
+    let failure = match guarded.step(|| "become not dumpable".into()) {
+        Ok(()) => match go(start, prepared, &control) {
+            Ok(never) => match never {},
+            Err(failure) => failure,
+        },
+        Err(failure) => failure,
+    };
+    report::send(control.as_fd(), &Report::Failed(failure), None);
+    process::exit_now(FAILED)
+}
+
+fn go(
+    start: &Start<'_>,
+    mut prepared: Prepared,
+    control: &OwnedFd,
+) -> Outcome<std::convert::Infallible> {
+    process::new_session().step(|| "make a session".into())?;
+    // Modes of what is made are meant as they are.
+    process::set_umask(0);
+    for step in start.steps {
+        apply(step, start, &mut prepared, control)?;
+    }
+    if let Some(directory) = prepared.working_directory.take() {
+        rustix::process::fchdir(&directory).step(|| "enter the working directory".into())?;
+    }
+    if start.process.terminal {
+        hand_over_terminal(&mut prepared, control)?;
+    }
+    let program = program::prepare(start.process, &prepared.user)?;
+    if start.ending == Ending::WaitForRelease {
+        let created = ContainerCreated {
+            pid: 0,
+            user: Some(prepared.user.clone()),
+        };
+        report::send(control.as_fd(), &Report::Ready(created), None);
+        wait_for_release(control);
+    }
+    Err(program::become_it(start.process, &prepared, &program))
+}
+
+/// Waits for the byte that starts the program. The end of the stream means that the shim gave up or died.
+fn wait_for_release(control: &OwnedFd) {
+    let mut buffer = [0; 8];
+    match socket::receive(control.as_fd(), &mut buffer) {
+        Ok(received) if buffer.get(..received.length) == Some(report::RELEASE) => {}
+        _ => process::exit_now(FAILED),
+    }
+}
+
+fn apply(
+    step: &Step,
+    start: &Start<'_>,
+    prepared: &mut Prepared,
+    control: &OwnedFd,
+) -> Outcome<()> {
+    let named = || plan::describe(step);
+    match step {
+        Step::OpenLabel { value, kind } => open_label(value, *kind, prepared),
+        Step::OomScore(value) => set_oom_score(*value, control),
+        Step::JoinPod(namespaces) => join(*namespaces, prepared),
+        Step::OwnCgroupNamespace => namespace::unshare(Namespaces::CGROUP).step(named),
+        Step::KeepShared { source, depth } => {
+            let tree = mount::copy_tree(source, *depth).step(named)?;
+            prepared.shared.push_back(tree);
+            Ok(())
+        }
+        Step::LeavePropagation => {
+            mount::set_propagation("/", Propagation::Slave, Depth::Recursive).step(named)
+        }
+        Step::OverlayRoot { root, options } => {
+            let root = filesystem::mount_root(root, options.as_deref(), start.root_place)?;
+            prepared.root = Some(root);
+            Ok(())
+        }
+        Step::Limit(limit) => set_limit(limit.resource, limit.soft, limit.hard, control),
+        _ => {
+            let root = match &prepared.root {
+                Some(root) => root,
+                // An exec: its root is the container's already.
+                None => prepared.root.insert(open_root()?),
+            };
+            let root = rustix::io::fcntl_dupfd_cloexec(root, 3).step(|| "copy the root".into())?;
+            apply_in_root(step, root.as_fd(), prepared)
+        }
+    }
+}
+
+fn apply_in_root(step: &Step, root: BorrowedFd<'_>, prepared: &mut Prepared) -> Outcome<()> {
+    match step {
+        Step::FileSystem {
+            kind,
+            source,
+            destination,
+            flags,
+            data,
+        } => filesystem::mount_file_system(root, (kind, source), destination, (*flags, data)),
+        Step::Bind(bind) => {
+            let kept = match bind.source {
+                Some(_) => None,
+                None => prepared.shared.pop_front(),
+            };
+            filesystem::bind(root, bind, kept)
+        }
+        Step::Device(device) => filesystem::make_device(root, device),
+        Step::DeviceLinks => filesystem::make_device_links(root),
+        Step::Terminal => {
+            let terminal = terminal::open(root)?;
+            terminal::bind_console(root, &terminal)?;
+            prepared.terminal = Some(terminal);
+            Ok(())
+        }
+        Step::Mask(path) => filesystem::mask(root, path),
+        Step::ReadOnly(path) => filesystem::make_read_only(root, path),
+        Step::ReadOnlyRoot => filesystem::make_root_read_only(root),
+        Step::ResolveUser(wanted) => {
+            prepared.user = user::resolve(root, wanted)?;
+            Ok(())
+        }
+        Step::WorkingDirectory(path) => {
+            let directory = path::make_directories(root, path, 0o755)
+                .step(|| format!("enter working directory {path:?}"))?;
+            prepared.working_directory = Some(directory);
+            Ok(())
+        }
+        Step::ExistingDirectory(path) => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            let directory = path::open_in_root(root, path, flags, Links::Follow)
+                .step(|| format!("enter working directory {path:?}"))?;
+            prepared.working_directory = Some(directory);
+            Ok(())
+        }
+        Step::ChangeRoot(propagation) => {
+            mount::change_root(root).step(|| "change the root".into())?;
+            match propagation {
+                Some(propagation) => mount::set_propagation("/", *propagation, Depth::Single)
+                    .step(|| "set the root's propagation".into()),
+                None => Ok(()),
+            }
+        }
+        _ => Err(invalid(plan::describe(step), "a step out of place")),
+    }
+}
+
+fn open_root() -> Outcome<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open("/", flags, Mode::empty()).step(|| "open the root".into())
+}
+
+fn join(namespaces: Namespaces, prepared: &Prepared) -> Outcome<()> {
+    let step = || format!("join namespaces {:#x}", namespaces.bits());
+    match &prepared.joined {
+        Some(process) => namespace::join_process(process.as_fd(), namespaces).step(step),
+        None => Err(invalid(step(), "there is no process to join")),
+    }
+}
+
+fn open_label(value: &str, kind: LabelKind, prepared: &mut Prepared) -> Outcome<()> {
+    let paths: &[&str] = match kind {
+        LabelKind::AppArmor => &["/proc/self/attr/apparmor/exec", "/proc/self/attr/exec"],
+        LabelKind::SeLinux => &["/proc/self/attr/exec"],
+    };
+    let mut last = Errno::NOENT;
+    for path in paths {
+        match rustix::fs::open(*path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(file) => {
+                prepared.labels.push((file, value.to_owned(), kind));
+                return Ok(());
+            }
+            Err(errno) => last = errno,
+        }
+    }
+    Err(crate::failure::system(
+        format!("open the attribute for label {value:?}"),
+        last,
+    ))
+}
+
+/// Without CAP_SYS_RESOURCE the value cannot go below the inherited one: keep that and say so.
+fn set_oom_score(value: i32, control: &OwnedFd) -> Outcome<()> {
+    let written = process::write_file("/proc/self/oom_score_adj", value.to_string().as_bytes());
+    match written {
+        Err(error) if error.errno() == Errno::ACCESS => {
+            notice(
+                control,
+                format!("oom_score_adj {value} needs CAP_SYS_RESOURCE: the inherited one stays"),
+            );
+            Ok(())
+        }
+        result => result.step(|| format!("set oom_score_adj to {value}")),
+    }
+}
+
+/// Without CAP_SYS_RESOURCE a hard limit cannot be raised: take what there is and say so.
+fn set_limit(resource: u32, soft: u64, hard: u64, control: &OwnedFd) -> Outcome<()> {
+    let step = || format!("set limit {resource} to {soft}, {hard}");
+    if resource >= LIMITS {
+        return Err(invalid(step(), "no such limit"));
+    }
+    match process::set_limit(resource, soft, hard) {
+        Err(error) if error.errno() == Errno::PERM => {
+            let highest = process::hard_limit(resource).step(step)?;
+            notice(
+                control,
+                format!("limit {resource} of {hard} needs CAP_SYS_RESOURCE: it is {highest}"),
+            );
+            process::set_limit(resource, soft.min(highest), hard.min(highest)).step(step)
+        }
+        result => result.step(step),
+    }
+}
+
+fn notice(control: &OwnedFd, text: String) {
+    report::send(control.as_fd(), &Report::Notice(Notice { text }), None);
+}
+
+fn hand_over_terminal(prepared: &mut Prepared, control: &OwnedFd) -> Outcome<()> {
+    let terminal = match prepared.terminal.take() {
+        Some(terminal) => terminal,
+        None => terminal::open(open_root()?.as_fd())?,
+    };
+    report::send(
+        control.as_fd(),
+        &Report::Terminal,
+        Some(terminal.master.as_fd()),
+    );
+    terminal::take(&terminal.slave, prepared.user.uid)
+}
+
+/// The failure of a child that ended without a report.
+pub(crate) fn ended_early(what: &str) -> Failure {
+    crate::failure::system(
+        format!("{what}: its process ended before it was ready"),
+        Errno::CHILD,
+    )
+}

@@ -1,0 +1,602 @@
+//! A container's life in the shim: create, start, signal, exit, remove.
+
+use crate::container::child::Ending;
+use crate::container::child::FAILED;
+use crate::container::child::Start;
+use crate::container::child::ended_early;
+use crate::container::plan;
+use crate::container::start;
+use crate::container::start::Birth;
+use crate::container::start::Stdin;
+use crate::container::start::Streams;
+use crate::container::state::Container;
+use crate::container::state::Record;
+use crate::container::state::Stage;
+use crate::exit_record;
+use crate::failure::Failure;
+use crate::failure::InStep;
+use crate::failure::Outcome;
+use crate::failure::ignore;
+use crate::failure::invalid;
+use crate::failure::not_found;
+use crate::failure::system;
+use crate::failure::wrong_state;
+use crate::oom::MemoryWatch;
+use crate::poller::EventFlags;
+use crate::poller::Token;
+use crate::report;
+use crate::report::Heard;
+use crate::report::Report;
+use crate::server::Server;
+use crate::time;
+use carpel_linux::namespace::Namespaces;
+use carpel_linux::process;
+use carpel_linux::process::EndedChild;
+use carpel_linux::signal;
+use carpel_linux::socket;
+use carpel_shim_protocol::message::ContainerCreated;
+use carpel_shim_protocol::message::ContainerExited;
+use carpel_shim_protocol::message::ContainerNamespace;
+use carpel_shim_protocol::message::ContainerStarted;
+use carpel_shim_protocol::message::CreateContainer;
+use carpel_shim_protocol::message::Done;
+use carpel_shim_protocol::message::SignalContainer;
+use carpel_shim_protocol::message::SignalScope;
+use carpel_shim_protocol::message::response::Result as Answer;
+use rustix::process::Pid;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+
+/// How long an exit waits for the rest of the output: a frozen file system must not delay it longer.
+const DRAIN_NANOSECONDS: u64 = 1_000_000_000;
+/// How long until an exit record that could not be written is tried again.
+const RETRY_NANOSECONDS: u64 = 1_000_000_000;
+
+impl Server {
+    fn container_mut(&mut self, id: &str) -> Option<&mut Container> {
+        self.containers
+            .iter_mut()
+            .find(|container| container.id == id)
+    }
+
+    fn by_serial(&mut self, serial: u32) -> Option<&mut Container> {
+        self.containers
+            .iter_mut()
+            .find(|container| container.serial == serial)
+    }
+
+    /// CreateContainer: begins; the answer comes when the child reports.
+    pub(crate) fn create_container(&mut self, id: u64, create: &CreateContainer) -> Outcome<()> {
+        if let Some(container) = self.container_mut(&create.container_id) {
+            match container.stage {
+                Stage::Creating => container.waiting.push(id),
+                Stage::Undoing(_) => {
+                    return Err(wrong_state("create the container", "it is being removed"));
+                }
+                _ => {
+                    let answer = created(container);
+                    self.outbox.answer(id, answer);
+                }
+            }
+            return Ok(());
+        }
+        check_id(&create.container_id)?;
+        let steps = plan::plan(create)?;
+        let mut container = self.clone_container(create, &steps)?;
+        container.waiting.push(id);
+        self.containers.push(container);
+        self.watch_log();
+        Ok(())
+    }
+
+    fn clone_container(
+        &mut self,
+        create: &CreateContainer,
+        steps: &[plan::Step],
+    ) -> Outcome<Container> {
+        let process = create.process.as_ref();
+        let process = process.ok_or_else(|| invalid("read the process", "it is missing"))?;
+        let sandbox = self
+            .sandbox
+            .as_ref()
+            .filter(|sandbox| sandbox.infra.is_some());
+        let sandbox = sandbox
+            .ok_or_else(|| wrong_state("create the container", "the sandbox is not ready"))?;
+        exit_record::make_directory(sandbox.directory(), &create.container_id)
+            .step(|| "make the container's directory".into())?;
+        let cgroup = start::open_cgroup(&create.cgroup)?;
+        let streams = if process.terminal {
+            start::null_streams()?
+        } else {
+            start::streams(if create.stdin {
+                Stdin::Pipe
+            } else {
+                Stdin::Null
+            })?
+        };
+        let (control, child_control) = socket::pair().step(|| "make a control socket".into())?;
+        let infra = sandbox.infra.as_ref().map(|(_, pidfd)| pidfd.as_fd());
+        let [input, output, error] = &streams.child;
+        let start = Start {
+            steps,
+            process,
+            standard: [input.as_fd(), output.as_fd(), error.as_fd()],
+            control: child_control.as_fd(),
+            joined: infra,
+            root_place: &sandbox.root_place(),
+            ending: Ending::WaitForRelease,
+        };
+        let (namespaces, pid_namespace_of) = self.pid_namespace(create, infra)?;
+        let birth = Birth {
+            cgroup: cgroup.as_fd(),
+            namespaces,
+            pid_namespace_of,
+            own_pid_namespace: self.own_pid_namespace.as_fd(),
+        };
+        let memory = MemoryWatch::new(&create.cgroup);
+        let (pid, pidfd) =
+            start::clone_child(&birth, &start).step(|| "clone the container".into())?;
+        let mut container = Container {
+            serial: 0,
+            id: create.container_id.clone(),
+            cgroup: create.cgroup.clone(),
+            stage: Stage::Creating,
+            pid: Some(pid),
+            pidfd,
+            control: Some(control),
+            stdin: None,
+            terminal: None,
+            log_path: create.log_path.clone(),
+            user: Default::default(),
+            started_at: 0,
+            killed_on_request: false,
+            memory,
+            exit: ContainerExited::default(),
+            waiting: Vec::new(),
+            reopening: Vec::new(),
+        };
+        if let Err(failure) = self.take_in(&mut container, streams) {
+            container.undo(failure);
+        }
+        Ok(container)
+    }
+
+    /// Watches the child and hands its output to the log.
+    fn take_in(&mut self, container: &mut Container, streams: Streams) -> Outcome<()> {
+        container.serial = self.take_serial();
+        container.stdin = streams.stdin;
+        if let Some(control) = &container.control {
+            let step = || "watch the container".to_owned();
+            socket::set_nonblocking(control).step(step)?;
+            let token = Token::Container(container.serial);
+            self.poller
+                .add(control.as_fd(), token, EventFlags::IN)
+                .step(step)?;
+        }
+        if let Some(memory) = &container.memory {
+            let token = Token::Memory(container.serial);
+            let added = self.poller.add(memory.descriptor(), token, EventFlags::PRI);
+            ignore(added, "the counters are read at the exit all the same");
+        }
+        if let Some((stdout, stderr)) = streams.outputs {
+            self.log
+                .add(
+                    &container.id,
+                    container.log_path.as_bytes(),
+                    stdout,
+                    Some(stderr),
+                )
+                .step(|| format!("open the log {:?}", container.log_path))?;
+        }
+        Ok(())
+    }
+
+    fn pid_namespace<'a>(
+        &'a self,
+        create: &CreateContainer,
+        infra: Option<BorrowedFd<'a>>,
+    ) -> Outcome<(Namespaces, Option<BorrowedFd<'a>>)> {
+        let step = "choose the pid namespace";
+        match create.pid() {
+            ContainerNamespace::NamespaceNew => Ok((Namespaces::MOUNT | Namespaces::PID, None)),
+            ContainerNamespace::NamespaceHost => Ok((Namespaces::MOUNT, None)),
+            ContainerNamespace::NamespacePod => {
+                let shared = self
+                    .sandbox
+                    .as_ref()
+                    .is_some_and(|sandbox| sandbox.shares_pids);
+                match infra {
+                    Some(infra) if shared => Ok((Namespaces::MOUNT, Some(infra))),
+                    _ => Err(invalid(step, "the pod shares no pid namespace")),
+                }
+            }
+            ContainerNamespace::NamespaceTarget => {
+                let mut containers = self.containers.iter();
+                let target = containers.find(|container| {
+                    container.id == create.pid_target && matches!(container.stage, Stage::Running)
+                });
+                match target {
+                    Some(target) => Ok((Namespaces::MOUNT, Some(target.pidfd.as_fd()))),
+                    None => {
+                        let detail =
+                            format!("target container {:?} does not run", create.pid_target);
+                        Err(invalid(step, detail))
+                    }
+                }
+            }
+        }
+    }
+
+    /// A container's child has something to say.
+    pub(crate) fn hear_container(&mut self, serial: u32) {
+        loop {
+            let Some(container) = self.by_serial(serial) else {
+                return;
+            };
+            let Some(control) = &container.control else {
+                return;
+            };
+            match report::receive(control) {
+                Heard::Nothing => return,
+                Heard::Report(Report::Ready(report), _) => {
+                    container.user = report.user.unwrap_or_default();
+                    container.stage = Stage::Created;
+                    let answer = created(container);
+                    let mut waiting = std::mem::take(&mut container.waiting);
+                    self.outbox.answer_all(&mut waiting, &answer);
+                }
+                Heard::Report(Report::Terminal, Some(master)) => self.take_terminal(serial, master),
+                Heard::Report(Report::Terminal, None) => {}
+                Heard::Report(Report::Notice(notice), _) => {
+                    let text = format!("container {}: {}", container.id, notice.text);
+                    self.outbox.notice(text);
+                }
+                Heard::Report(Report::Failed(failure), _) => self.child_failed(serial, failure),
+                Heard::End => return self.control_ended(serial),
+            }
+        }
+    }
+
+    fn take_terminal(&mut self, serial: u32, master: std::os::fd::OwnedFd) {
+        let Some(container) = self
+            .containers
+            .iter_mut()
+            .find(|container| container.serial == serial)
+        else {
+            return;
+        };
+        let added = rustix::io::fcntl_dupfd_cloexec(&master, 3).and_then(|copy| {
+            self.log
+                .add(&container.id, container.log_path.as_bytes(), copy, None)
+        });
+        container.terminal = Some(master);
+        if let Err(errno) = added {
+            let failure = system(format!("open the log {:?}", container.log_path), errno);
+            container.undo(failure);
+        }
+        self.watch_log();
+    }
+
+    fn child_failed(&mut self, serial: u32, failure: Failure) {
+        let Some(container) = self.by_serial(serial) else {
+            return;
+        };
+        if matches!(container.stage, Stage::Starting) {
+            // Its end comes as an exit with the child's own code, 128.
+            let mut waiting = std::mem::take(&mut container.waiting);
+            container.started_at = 0;
+            self.outbox.fail_all(&mut waiting, &failure);
+        } else {
+            container.undo(failure);
+        }
+    }
+
+    /// The control socket is closed: the program runs, or the child is dead and about to be reaped.
+    fn control_ended(&mut self, serial: u32) {
+        let Some(container) = self.by_serial(serial) else {
+            return;
+        };
+        let control = container.control.take();
+        match container.stage {
+            // Answered already if the child had failed.
+            Stage::Starting => {
+                container.stage = Stage::Running;
+                let answer = started(container);
+                let mut waiting = std::mem::take(&mut container.waiting);
+                self.outbox.answer_all(&mut waiting, &answer);
+            }
+            Stage::Creating => container.undo(ended_early("create the container")),
+            _ => {}
+        }
+        if let Some(control) = control {
+            self.poller.remove(control.as_fd());
+        }
+    }
+
+    /// StartContainer: releases the child; the answer comes when it has executed its program.
+    pub(crate) fn start_container(&mut self, id: u64, container_id: &str) -> Outcome<()> {
+        let step = || format!("start container {container_id:?}");
+        let container = self
+            .container_mut(container_id)
+            .ok_or_else(|| not_found(step()))?;
+        match (&container.stage, &container.control) {
+            (Stage::Created, Some(control)) => {
+                socket::send(control.as_fd(), report::RELEASE, &[]).step(step)?;
+                container.stage = Stage::Starting;
+                container.started_at = time::wall_nanoseconds();
+                container.waiting.push(id);
+                Ok(())
+            }
+            (Stage::Starting, _) => {
+                container.waiting.push(id);
+                Ok(())
+            }
+            (Stage::Running, _) => {
+                let answer = started(container);
+                self.outbox.answer(id, answer);
+                Ok(())
+            }
+            _ => Err(wrong_state(step(), "it was not created, or has exited")),
+        }
+    }
+
+    /// SignalContainer.
+    pub(crate) fn signal_container(&mut self, request: &SignalContainer) -> Outcome<()> {
+        let step = || {
+            format!(
+                "send signal {} to container {:?}",
+                request.signal, request.container_id
+            )
+        };
+        if !(1..=signal::LARGEST).contains(&request.signal) {
+            return Err(invalid(step(), "no such signal"));
+        }
+        let container = self
+            .container_mut(&request.container_id)
+            .ok_or_else(|| not_found(step()))?;
+        if container.pid.is_none() {
+            return Err(wrong_state(step(), "it has exited"));
+        }
+        if request.signal == signal::KILL {
+            container.killed_on_request = true;
+        }
+        match request.scope() {
+            SignalScope::FirstProcess => {
+                signal::send(container.pidfd.as_fd(), request.signal).step(step)
+            }
+            SignalScope::All if request.signal == signal::KILL => container.kill_all().step(step),
+            SignalScope::All => {
+                for pid in processes_of(&container.cgroup) {
+                    if let Some(signal) = rustix::process::Signal::from_named_raw(request.signal) {
+                        let sent = rustix::process::kill_process(pid, signal);
+                        ignore(sent, "it has ended meanwhile");
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// RemoveContainer: forgets an exited container; one that never ran is killed first.
+    pub(crate) fn remove_container(&mut self, id: u64, container_id: &str) -> Outcome<()> {
+        let step = || format!("remove container {container_id:?}");
+        let container = self
+            .container_mut(container_id)
+            .ok_or_else(|| not_found(step()))?;
+        match container.stage {
+            Stage::Exited { .. } => {
+                self.containers
+                    .retain(|container| container.id != container_id);
+                self.outbox.answer(id, Answer::RemoveContainer(Done {}));
+                process::trim_memory();
+                Ok(())
+            }
+            Stage::Created => {
+                container.stage = Stage::Undoing(None);
+                container.waiting.push(id);
+                signal::send(container.pidfd.as_fd(), signal::KILL).step(step)
+            }
+            Stage::Undoing(None) => {
+                container.waiting.push(id);
+                Ok(())
+            }
+            _ => Err(wrong_state(step(), "it has not exited")),
+        }
+    }
+
+    /// The first process of a container has been reaped.
+    pub(crate) fn container_ended(&mut self, ended: EndedChild) {
+        let pid = ended.pid;
+        let mut containers = self.containers.iter_mut();
+        let Some(container) = containers.find(|container| container.pid == Some(pid)) else {
+            return;
+        };
+        container.pid = None;
+        let id = container.id.clone();
+        if let Stage::Undoing(failure) = &mut container.stage {
+            let failure = failure.take();
+            let mut waiting = std::mem::take(&mut container.waiting);
+            match failure {
+                Some(failure) => self.outbox.fail_all(&mut waiting, &failure),
+                None => self
+                    .outbox
+                    .answer_all(&mut waiting, &Answer::RemoveContainer(Done {})),
+            }
+            self.log.finish(&id);
+            self.containers.retain(|container| container.id != id);
+            return;
+        }
+        // Whatever it left behind must go before the exit is known: it may hold the log, volumes and the cgroup.
+        if let Err(error) = container.kill_all() {
+            let text = format!("container {id}: {}: {}", error.call(), error.errno());
+            self.outbox.notice(text);
+        }
+        container.note_exit(ended);
+        let until = time::monotonic_nanoseconds().saturating_add(DRAIN_NANOSECONDS);
+        container.stage = Stage::Draining { until };
+        self.kill_execs_of(&id);
+        self.log.finish(&id);
+        self.take_log_events();
+    }
+
+    /// The log has all that there was of a container's output.
+    pub(crate) fn log_finished(&mut self, container_id: &str, lost_lines: u64) {
+        if let Some(container) = self.container_mut(container_id)
+            && matches!(container.stage, Stage::Draining { .. })
+        {
+            container.exit.lost_log_lines = lost_lines;
+            self.record_exit(container_id);
+        }
+    }
+
+    /// Exits that waited long enough for their log, and records that could not be written before.
+    pub(crate) fn settle_exits(&mut self, now: u64) {
+        let due = |container: &&Container| container.deadline().is_some_and(|at| at <= now);
+        let ids: Vec<String> = self
+            .containers
+            .iter()
+            .filter(due)
+            .map(|container| container.id.clone())
+            .collect();
+        for id in ids {
+            self.record_exit(&id);
+        }
+    }
+
+    /// Record first, then the event. If the disk is full, the exit is announced all the same, kept in memory, and written
+    /// later.
+    fn record_exit(&mut self, container_id: &str) {
+        let mut containers = self.containers.iter_mut();
+        let found = containers.find(|container| container.id == container_id);
+        let (Some(container), Some(sandbox)) = (found, &self.sandbox) else {
+            return;
+        };
+        let first = matches!(container.stage, Stage::Draining { .. });
+        let record = match exit_record::write(sandbox.directory(), &container.exit) {
+            Ok(()) => Record::Written,
+            Err(errno) => {
+                if first {
+                    self.outbox.notice(format!(
+                        "container {container_id}: its exit cannot be recorded yet: {errno}"
+                    ));
+                }
+                let at = time::monotonic_nanoseconds().saturating_add(RETRY_NANOSECONDS);
+                Record::Retry { at }
+            }
+        };
+        container.stage = Stage::Exited { record };
+        if first {
+            container.release_all();
+            self.outbox.container_exited(container.exit.clone());
+        }
+    }
+
+    /// memory.events of a container has changed.
+    pub(crate) fn note_memory_event(&mut self, serial: u32) {
+        if let Some(container) = self.by_serial(serial)
+            && let Some(memory) = &mut container.memory
+        {
+            memory.update();
+        }
+    }
+
+    /// Follows the log's descriptor, which it may have only once there is output.
+    pub(crate) fn watch_log(&mut self) {
+        let now = self.log.descriptor();
+        let number = now.map(|descriptor| std::os::fd::AsRawFd::as_raw_fd(&descriptor));
+        if number == self.log_watched {
+            return;
+        }
+        if let Some(descriptor) = now {
+            let added = self.poller.add(descriptor, Token::Log, EventFlags::IN);
+            ignore(
+                added,
+                "it is in the set already if the number was used again",
+            );
+        }
+        self.log_watched = number;
+    }
+}
+
+impl Container {
+    /// Gives up a container that does not run yet: its requests get `failure` when the child has been reaped.
+    fn undo(&mut self, failure: Failure) {
+        if !matches!(self.stage, Stage::Undoing(Some(_))) {
+            self.stage = Stage::Undoing(Some(failure));
+        }
+        let killed = signal::send(self.pidfd.as_fd(), signal::KILL);
+        ignore(killed, "the child is dead already");
+    }
+
+    /// Kills every process of the cgroup and of those below it: cgroup.kill, Linux 5.14.
+    ///
+    /// Not for a child that never ran a program: it has no processes besides itself, and Linux 6.18 kills whatever is
+    /// cloned later into a cgroup that was killed once (the count of kills is compared with that of the cloner's own
+    /// cgroup), so that a second try with the same cgroup would fail.
+    pub(crate) fn kill_all(&self) -> carpel_linux::Result<()> {
+        process::write_file(&format!("{}/cgroup.kill", self.cgroup), b"1")
+    }
+
+    fn note_exit(&mut self, ended: EndedChild) {
+        let failed_to_start = self.started_at == 0 && ended.exit_code == FAILED;
+        let (counts, last) = match &mut self.memory {
+            Some(memory) => (memory.update(), memory.last_at),
+            None => Default::default(),
+        };
+        self.exit = ContainerExited {
+            container_id: self.id.clone(),
+            exit_code: if failed_to_start {
+                FAILED
+            } else {
+                ended.exit_code
+            },
+            signal: ended.signal,
+            exited_at_nanoseconds: time::wall_nanoseconds(),
+            killed_on_request: self.killed_on_request,
+            oom_kill: counts.oom_kill,
+            oom_group_kill: counts.oom_group_kill,
+            last_oom_at_nanoseconds: last,
+            lost_log_lines: 0,
+        };
+    }
+
+    /// Closes what only a running container needs.
+    fn release_all(&mut self) {
+        self.stdin = None;
+        self.terminal = None;
+        self.control = None;
+        self.memory = None;
+    }
+}
+
+fn created(container: &Container) -> Answer {
+    Answer::CreateContainer(ContainerCreated {
+        pid: container.pid.map_or(0, |pid| pid.as_raw_nonzero().get()),
+        user: Some(container.user.clone()),
+    })
+}
+
+fn started(container: &Container) -> Answer {
+    Answer::StartContainer(ContainerStarted {
+        started_at_nanoseconds: container.started_at,
+    })
+}
+
+/// The processes of a cgroup, without those of cgroups below it.
+pub(crate) fn processes_of(cgroup: &str) -> Vec<Pid> {
+    let list = std::fs::read_to_string(format!("{cgroup}/cgroup.procs")).unwrap_or_default();
+    let numbers = list.lines().filter_map(|line| line.parse().ok());
+    numbers.filter_map(Pid::from_raw).collect()
+}
+
+/// An id is a name of a directory.
+fn check_id(id: &str) -> Outcome<()> {
+    let bad = id.is_empty() || id.len() > 200 || id.starts_with('.') || id.contains(['/', '\0']);
+    if bad {
+        return Err(invalid(
+            "read the container's id",
+            format!("{id:?} is no name"),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! A client of the daemon's socket for the command line: plain values, no wire types.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::BytesMut;
+use futures_util::stream;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::Status;
+
+use super::wire::carpel::admin_client::AdminClient;
+use super::wire::carpel::import_image_request::Part;
+use super::wire::carpel::{ImportImageOptions, ImportImageRequest};
+use super::wire::runtime as wire;
+use super::wire::runtime::image_service_client::ImageServiceClient;
+use super::wire::runtime::runtime_service_client::RuntimeServiceClient;
+
+/// Longest answer that is taken.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How much of an archive is sent in one message.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody answers at the socket.
+    #[error("connect to {path}")]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// The daemon refused the call, or the connection broke.
+    #[error("{call}: {message} ({code:?})")]
+    Call {
+        /// The call.
+        call: &'static str,
+        /// The gRPC code.
+        code: tonic::Code,
+        /// The daemon's message: the whole chain of its error.
+        message: String,
+    },
+    /// The archive cannot be read.
+    #[error("read the archive")]
+    Read {
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Who answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Name of the runtime.
+    pub runtime_name: String,
+    /// Its semantic version.
+    pub runtime_version: String,
+    /// Version of the CRI: `v1`.
+    pub runtime_api_version: String,
+}
+
+/// A condition of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// For example `NetworkReady`.
+    pub name: String,
+    /// Whether it holds.
+    pub is_met: bool,
+    /// One word, if it does not.
+    pub reason: String,
+    /// What it takes, if it does not.
+    pub message: String,
+}
+
+/// The daemon's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeState {
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+    /// Its configuration as JSON under `config`, and facts about the host.
+    pub info: BTreeMap<String, String>,
+}
+
+/// An image in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSummary {
+    /// The digest of its configuration.
+    pub id: String,
+    /// Its tags.
+    pub repo_tags: Vec<String>,
+    /// Its digests.
+    pub repo_digests: Vec<String>,
+    /// Compressed bytes.
+    pub size_bytes: u64,
+    /// Whether it is kept from garbage collection.
+    pub is_pinned: bool,
+}
+
+/// An archive to import.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Archive {
+    /// How messages call it.
+    pub file_name: String,
+    /// The name for an image that has none in the archive.
+    pub reference: Option<String>,
+    /// How many bytes will come.
+    pub length_bytes: u64,
+}
+
+/// An image that was imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// The digest of its configuration.
+    pub id: String,
+    /// The tags that it now has.
+    pub repo_tags: Vec<String>,
+}
+
+/// A connection to the daemon. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    channel: Channel,
+}
+
+impl Client {
+    /// Connects to the socket.
+    ///
+    /// # Errors
+    /// `Connect` if nobody answers there.
+    pub async fn connect(path: &Path) -> Result<Self, ClientError> {
+        let target = path.to_owned();
+        let connector = tower::service_fn(move |_uri: Uri| {
+            let target = target.clone();
+            async move { UnixStream::connect(target).await.map(TokioIo::new) }
+        });
+        // The authority means nothing on a unix socket; the connector decides where the bytes go.
+        let endpoint = Endpoint::from_static("http://localhost");
+        let outcome = endpoint.connect_with_connector(connector).await;
+        match outcome {
+            Ok(channel) => Ok(Self { channel }),
+            Err(source) => Err(ClientError::Connect {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// Who answers.
+    ///
+    /// # Errors
+    /// `Call` if the daemon refuses, as for all calls.
+    pub async fn version(&self) -> Result<Version, ClientError> {
+        let request = wire::VersionRequest::default();
+        let answer = self.runtime().version(request).await;
+        let answer = answer.map_err(call("Version"))?.into_inner();
+        Ok(Version {
+            runtime_name: answer.runtime_name,
+            runtime_version: answer.runtime_version,
+            runtime_api_version: answer.runtime_api_version,
+        })
+    }
+
+    /// The daemon's state, with everything it tells of itself.
+    ///
+    /// # Errors
+    /// `Call` if the daemon refuses.
+    pub async fn status(&self) -> Result<RuntimeState, ClientError> {
+        let request = wire::StatusRequest { verbose: true };
+        let answer = self.runtime().status(request).await;
+        let answer = answer.map_err(call("Status"))?.into_inner();
+        let conditions = answer.status.unwrap_or_default().conditions;
+        Ok(RuntimeState {
+            conditions: conditions
+                .into_iter()
+                .map(|condition| Condition {
+                    name: condition.r#type,
+                    is_met: condition.status,
+                    reason: condition.reason,
+                    message: condition.message,
+                })
+                .collect(),
+            info: answer.info,
+        })
+    }
+
+    /// All images.
+    ///
+    /// # Errors
+    /// `Call` if the daemon refuses.
+    pub async fn list_images(&self) -> Result<Vec<ImageSummary>, ClientError> {
+        let request = wire::ListImagesRequest::default();
+        let answer = self.image().list_images(request).await;
+        let images = answer.map_err(call("ListImages"))?.into_inner().images;
+        Ok(images
+            .into_iter()
+            .map(|image| ImageSummary {
+                id: image.id,
+                repo_tags: image.repo_tags,
+                repo_digests: image.repo_digests,
+                size_bytes: image.size,
+                is_pinned: image.pinned,
+            })
+            .collect())
+    }
+
+    /// Sends an archive; `progress` is told how many bytes have been read so far.
+    ///
+    /// # Errors
+    /// `Read` if the archive cannot be read, `Call` if the daemon refuses it.
+    pub async fn import_image(
+        &self,
+        archive: Archive,
+        source: impl AsyncRead + Send + Unpin + 'static,
+        progress: impl FnMut(u64) + Send + 'static,
+    ) -> Result<Vec<Imported>, ClientError> {
+        let options = ImportImageOptions {
+            file_name: archive.file_name,
+            reference: archive.reference.unwrap_or_default(),
+            length_bytes: archive.length_bytes,
+        };
+        let (failed, failure) = tokio::sync::oneshot::channel();
+        let sender = Sender {
+            options: Some(options),
+            source,
+            progress,
+            sent: 0,
+            failed: Some(failed),
+        };
+        let messages = stream::unfold(sender, Sender::next);
+        let mut client = AdminClient::new(self.channel.clone());
+        let answer = client.import_image(messages).await;
+        // A source that cannot be read ends the stream early, which the daemon refuses: the cause is the one to tell.
+        match (failure.await, answer) {
+            (Ok(source), _) => Err(ClientError::Read { source }),
+            (Err(_none), Err(status)) => Err(call("ImportImage")(status)),
+            (Err(_none), Ok(answer)) => Ok(answer
+                .into_inner()
+                .images
+                .into_iter()
+                .map(|image| Imported {
+                    id: image.id,
+                    repo_tags: image.repo_tags,
+                })
+                .collect()),
+        }
+    }
+
+    fn runtime(&self) -> RuntimeServiceClient<Channel> {
+        RuntimeServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    fn image(&self) -> ImageServiceClient<Channel> {
+        ImageServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+}
+
+fn call(call: &'static str) -> impl FnOnce(Status) -> ClientError {
+    move |status| ClientError::Call {
+        call,
+        code: status.code(),
+        message: status.message().to_owned(),
+    }
+}
+
+/// The messages of an import.
+struct Sender<S, F> {
+    /// Until they are sent.
+    options: Option<ImportImageOptions>,
+    source: S,
+    progress: F,
+    sent: u64,
+    /// Where a failure of the source goes.
+    failed: Option<tokio::sync::oneshot::Sender<io::Error>>,
+}
+
+impl<S: AsyncRead + Unpin, F: FnMut(u64)> Sender<S, F> {
+    async fn next(mut self) -> Option<(ImportImageRequest, Self)> {
+        if let Some(options) = self.options.take() {
+            let part = Some(Part::Options(options));
+            return Some((ImportImageRequest { part }, self));
+        }
+        let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+        match self.source.read_buf(&mut chunk).await {
+            Ok(0) => None,
+            Ok(read) => {
+                self.sent += u64::try_from(read).unwrap_or_default();
+                (self.progress)(self.sent);
+                let part = Some(Part::Chunk(chunk.freeze()));
+                Some((ImportImageRequest { part }, self))
+            }
+            Err(error) => {
+                if let Some(failed) = self.failed.take() {
+                    // Whoever waited may be gone; then nobody wants to know.
+                    failed.send(error).unwrap_or_default();
+                }
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! PodSandboxStatus.
+
+use std::collections::BTreeMap;
+
+use tonic::Status;
+
+use crate::cri::from_cri;
+use crate::cri::pods::PodService;
+use crate::cri::status;
+use crate::cri::to_cri;
+use crate::cri::wire::runtime::{PodSandboxStatusRequest, PodSandboxStatusResponse};
+
+pub(in crate::cri) fn status<P: PodService>(
+    pods: &P,
+    request: PodSandboxStatusRequest,
+) -> Result<PodSandboxStatusResponse, Status> {
+    let id = from_cri::required_text(request.pod_sandbox_id, "pod_sandbox_id")?;
+    let view = pods
+        .sandbox_status(&id)
+        .map_err(|error| status::of_pod(&error))?;
+    Ok(PodSandboxStatusResponse {
+        status: Some(to_cri::sandbox_status(&view)),
+        info: match request.verbose {
+            true => to_cri::sandbox_info(&view),
+            false => BTreeMap::new(),
+        },
+        // Both are for the evented PLEG, which needs GetContainerEvents.
+        containers_statuses: Vec::new(),
+        timestamp: 0,
+    })
+}

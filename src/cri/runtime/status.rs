@@ -1,0 +1,62 @@
+//! Status.
+
+use std::collections::BTreeMap;
+
+use super::RUNTIME_HANDLERS;
+use crate::cri::pods::PodService;
+use crate::cri::wire::runtime::{
+    RuntimeCondition, RuntimeFeatures, RuntimeHandler, RuntimeHandlerFeatures, RuntimeStatus,
+    StatusRequest, StatusResponse,
+};
+use crate::pod::RuntimeReport;
+
+pub(in crate::cri) fn status<P: PodService>(pods: &P, request: StatusRequest) -> StatusResponse {
+    let report = pods.report();
+    StatusResponse {
+        status: Some(RuntimeStatus {
+            conditions: vec![
+                condition("RuntimeReady", &report.runtime_trouble),
+                condition("NetworkReady", &report.network_trouble),
+            ],
+        }),
+        info: match request.verbose {
+            true => info(report),
+            false => BTreeMap::new(),
+        },
+        runtime_handlers: RUNTIME_HANDLERS.into_iter().map(handler).collect(),
+        features: Some(RuntimeFeatures {
+            supplemental_groups_policy: true,
+            user_namespaces_host_network: false,
+            mount_options: false,
+        }),
+    }
+}
+
+/// A condition that holds, or one that does not with reason and message.
+fn condition(name: &str, trouble: &Option<(String, String)>) -> RuntimeCondition {
+    let (reason, message) = trouble.clone().unwrap_or_default();
+    RuntimeCondition {
+        r#type: name.to_owned(),
+        status: trouble.is_none(),
+        reason,
+        message,
+    }
+}
+
+/// Only what works is said: the kubelet refuses pods that need more, instead of running them with less.
+fn handler(name: &str) -> RuntimeHandler {
+    RuntimeHandler {
+        name: name.to_owned(),
+        features: Some(RuntimeHandlerFeatures {
+            recursive_read_only_mounts: false,
+            user_namespaces: false,
+        }),
+    }
+}
+
+/// The configuration under the key where critest looks for `stateDir`, and the facts about the host beside it.
+fn info(report: RuntimeReport) -> BTreeMap<String, String> {
+    let mut info = report.facts;
+    info.insert("config".to_owned(), report.config_json);
+    info
+}

@@ -1,0 +1,68 @@
+//! Images.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::cri::wire::runtime as wire;
+use crate::image;
+
+/// An image, the same in ListImages and ImageStatus.
+pub(in crate::cri) fn image(image: &image::Image) -> wire::Image {
+    let user = user_of(image);
+    let uid = user.parse().ok();
+    wire::Image {
+        id: image.id.clone(),
+        repo_tags: image.repo_tags.clone(),
+        repo_digests: image.repo_digests.clone(),
+        size: image.size,
+        uid: uid.map(|value| wire::Int64Value { value }),
+        username: match uid {
+            Some(_) => String::new(),
+            None => user.to_owned(),
+        },
+        spec: Some(wire::ImageSpec {
+            image: image.id.clone(),
+            ..wire::ImageSpec::default()
+        }),
+        pinned: image.pinned,
+    }
+}
+
+/// The image's user without its group: `1000` of `1000:1000`. Root, as a number, where the image names none: the
+/// kubelet refuses images that have neither uid nor user name when a pod asks for runAsNonRoot.
+fn user_of(image: &image::Image) -> &str {
+    let user = image
+        .config
+        .config()
+        .as_ref()
+        .and_then(|config| config.user().as_deref())
+        .and_then(|user| user.split(':').next())
+        .unwrap_or_default();
+    if user.is_empty() { "0" } else { user }
+}
+
+/// Verbose information: containerd's keys.
+pub(in crate::cri) fn image_info(image: &image::Image) -> BTreeMap<String, String> {
+    super::info(&json!({
+        "chainID": image.chain_ids.last().map(ToString::to_string),
+        "imageSpec": image.config,
+    }))
+}
+
+/// How full a file system is.
+pub(in crate::cri) fn filesystem_usage(
+    mountpoint: &Path,
+    [bytes, inodes]: [u64; 2],
+    timestamp: i64,
+) -> wire::FilesystemUsage {
+    wire::FilesystemUsage {
+        timestamp,
+        fs_id: Some(wire::FilesystemIdentifier {
+            mountpoint: mountpoint.display().to_string(),
+        }),
+        used_bytes: Some(wire::UInt64Value { value: bytes }),
+        inodes_used: Some(wire::UInt64Value { value: inodes }),
+    }
+}

@@ -1,0 +1,305 @@
+//! Fits `cgroup` to what the domain asks for.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::cgroup::{Cgroup, CgroupError, CgroupErrorKind, Cgroups, Memory, PodCgroup, Write};
+use crate::config::ShimCgroup;
+use crate::oci::{LinuxResources, OciError, OciErrorKind, linux_resources};
+use crate::pod::{
+    CgroupReading, MemoryStatistics, PodCgroups, PodError, PodErrorKind, SandboxCgroups, Subject,
+};
+
+/// The name of the shim's leaf when it is in the pod's cgroup.
+const SHIM_LEAF: &str = "shim";
+
+/// The cgroups of this node.
+#[derive(Debug)]
+pub(super) struct NodeCgroups {
+    cgroups: Cgroups,
+    default_parent: String,
+    shim_cgroup: ShimCgroup,
+}
+
+impl NodeCgroups {
+    /// Below `default_parent` where a pod names no parent.
+    pub(super) fn new(cgroups: Cgroups, default_parent: String, shim_cgroup: ShimCgroup) -> Self {
+        Self {
+            cgroups,
+            default_parent,
+            shim_cgroup,
+        }
+    }
+
+    fn pod(&self, parent: &str, sandbox_id: &str) -> Result<PodCgroup, PodError> {
+        let parent = if parent.is_empty() {
+            &self.default_parent
+        } else {
+            parent
+        };
+        self.cgroups
+            .pod(parent, sandbox_id)
+            .map_err(|error| told(sandbox(sandbox_id), "name its cgroup", error))
+    }
+
+    /// The shim's group; `None` if it is not there.
+    fn shim(&self, parent: &str, sandbox_id: &str) -> Result<Option<Cgroup>, PodError> {
+        let opened = match self.shim_cgroup {
+            ShimCgroup::Own => self.cgroups.open_shim(sandbox_id),
+            ShimCgroup::Pod => self.pod(parent, sandbox_id)?.open_leaf(SHIM_LEAF),
+        };
+        existing(opened)
+            .map_err(|error| told(sandbox(sandbox_id), "open the cgroup of its shim", error))
+    }
+}
+
+#[async_trait]
+impl PodCgroups for NodeCgroups {
+    fn check_parent(&self, parent: &str) -> Result<(), PodError> {
+        self.pod(parent, "check").map(drop)
+    }
+
+    fn create_sandbox(&self, parent: &str, sandbox_id: &str) -> Result<SandboxCgroups, PodError> {
+        let step = "make its cgroups";
+        let failed = |error| told(sandbox(sandbox_id), step, error);
+        let pod = self.pod(parent, sandbox_id)?;
+        let created = pod.create().map_err(failed)?;
+        let shim = match self.shim_cgroup {
+            ShimCgroup::Own => self.cgroups.create_shim(sandbox_id).map_err(failed)?,
+            ShimCgroup::Pod => pod.create_leaf(SHIM_LEAF, &[]).map_err(failed)?.cgroup,
+        };
+        warn(sandbox_id, &created.warnings);
+        Ok(SandboxCgroups {
+            infra: created.cgroup.host_path(),
+            shim: shim.host_path(),
+        })
+    }
+
+    fn create_container(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        container_id: &str,
+        resources: &LinuxResources,
+    ) -> Result<PathBuf, PodError> {
+        let limits = limits(container_id, resources)?;
+        let created = self
+            .pod(parent, sandbox_id)?
+            .create_leaf(container_id, &limits)
+            .map_err(|error| told(container(container_id), "make its cgroup", error))?;
+        warn(container_id, &created.warnings);
+        Ok(created.cgroup.host_path())
+    }
+
+    async fn update_container(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        container_id: &str,
+        resources: &LinuxResources,
+    ) -> Result<(), PodError> {
+        let limits = limits(container_id, resources)?;
+        let pod = self.pod(parent, sandbox_id)?;
+        let id = container_id.to_owned();
+        // Lowering memory.max makes the kernel reclaim: that may take its time.
+        let updated = tokio::task::spawn_blocking(move || pod.update_leaf(&id, &limits))
+            .await
+            .map_err(|error| {
+                PodError::new(
+                    PodErrorKind::Internal,
+                    container(container_id),
+                    "change its limits",
+                )
+                .caused_by(error)
+            })?;
+        let warnings =
+            updated.map_err(|error| told(container(container_id), "change its limits", error))?;
+        warn(container_id, &warnings);
+        Ok(())
+    }
+
+    async fn kill_container(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        container_id: &str,
+        deadline: Duration,
+    ) -> Result<(), PodError> {
+        let leaf = self.pod(parent, sandbox_id)?.open_leaf(container_id);
+        kill(leaf, deadline)
+            .await
+            .map_err(|error| told(container(container_id), "kill its processes", error))
+    }
+
+    async fn kill_sandbox(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        deadline: Duration,
+    ) -> Result<(), PodError> {
+        let pod = self.pod(parent, sandbox_id)?.open();
+        kill(pod, deadline)
+            .await
+            .map_err(|error| told(sandbox(sandbox_id), "kill its processes", error))
+    }
+
+    async fn kill_shim(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        deadline: Duration,
+    ) -> Result<(), PodError> {
+        match self.shim(parent, sandbox_id)? {
+            Some(shim) => shim
+                .kill_and_wait(deadline)
+                .await
+                .map_err(|error| told(sandbox(sandbox_id), "kill its shim", error)),
+            None => Ok(()),
+        }
+    }
+
+    async fn remove_container(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        container_id: &str,
+    ) -> Result<(), PodError> {
+        let leaf = self.pod(parent, sandbox_id)?.open_leaf(container_id);
+        remove(leaf)
+            .await
+            .map_err(|error| told(container(container_id), "remove its cgroup", error))
+    }
+
+    async fn remove_sandbox(&self, parent: &str, sandbox_id: &str) -> Result<(), PodError> {
+        let shim = self.shim(parent, sandbox_id)?;
+        let pod = self.pod(parent, sandbox_id)?;
+        let removed = tokio::task::spawn_blocking(move || {
+            if let Some(shim) = shim {
+                shim.remove()?;
+            }
+            pod.remove()
+        })
+        .await;
+        let step = "remove its cgroups";
+        match removed {
+            Ok(result) => result.map_err(|error| told(sandbox(sandbox_id), step, error)),
+            Err(error) => Err(
+                PodError::new(PodErrorKind::Internal, sandbox(sandbox_id), step).caused_by(error),
+            ),
+        }
+    }
+
+    fn read(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        container_id: Option<&str>,
+    ) -> Result<CgroupReading, PodError> {
+        let pod = self.pod(parent, sandbox_id)?;
+        let opened = match container_id {
+            Some(id) => pod.open_leaf(id),
+            None => pod.open(),
+        };
+        let statistics = opened
+            .and_then(|cgroup| cgroup.statistics())
+            .map_err(|error| told(sandbox(sandbox_id), "read its cgroup", error))?;
+        Ok(CgroupReading {
+            cpu_usage_nanoseconds: statistics.cpu.usage_microseconds.saturating_mul(1000),
+            memory: statistics.memory.as_ref().map(memory),
+            process_count: Some(statistics.pids),
+        })
+    }
+
+    fn container_path(&self, parent: &str, sandbox_id: &str, container_id: &str) -> String {
+        self.pod(parent, sandbox_id)
+            .ok()
+            .and_then(|pod| pod.leaf_path(container_id).ok())
+            .unwrap_or_default()
+    }
+}
+
+fn limits(container_id: &str, resources: &LinuxResources) -> Result<Vec<Write>, PodError> {
+    let specified =
+        linux_resources(resources).map_err(|error| refused(container(container_id), error))?;
+    crate::cgroup::writes(&specified)
+        .map_err(|error| told(container(container_id), "calculate its limits", error))
+}
+
+fn memory(memory: &Memory) -> MemoryStatistics {
+    let working_set_bytes = memory.working_set();
+    MemoryStatistics {
+        timestamp: 0,
+        usage_bytes: memory.current,
+        working_set_bytes,
+        rss_bytes: memory.anonymous,
+        available_bytes: memory
+            .limit
+            .map_or(0, |limit| limit.saturating_sub(working_set_bytes)),
+        page_faults: memory.page_faults,
+        major_page_faults: memory.major_page_faults,
+        swap_usage_bytes: memory.swap_current,
+    }
+}
+
+/// One that is not there is `None`.
+fn existing(opened: Result<Cgroup, CgroupError>) -> Result<Option<Cgroup>, CgroupError> {
+    match opened {
+        Ok(cgroup) => Ok(Some(cgroup)),
+        Err(error) if error.kind() == CgroupErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn kill(opened: Result<Cgroup, CgroupError>, deadline: Duration) -> Result<(), CgroupError> {
+    match existing(opened)? {
+        Some(cgroup) => cgroup.kill_and_wait(deadline).await,
+        None => Ok(()),
+    }
+}
+
+async fn remove(opened: Result<Cgroup, CgroupError>) -> Result<(), CgroupError> {
+    let Some(cgroup) = existing(opened)? else {
+        return Ok(());
+    };
+    match tokio::task::spawn_blocking(move || cgroup.remove()).await {
+        Ok(result) => result,
+        Err(error) => {
+            tracing::error!(%error, "remove a cgroup");
+            Ok(())
+        }
+    }
+}
+
+fn sandbox(id: &str) -> Subject {
+    Subject::Sandbox(id.to_owned())
+}
+
+fn container(id: &str) -> Subject {
+    Subject::Container(id.to_owned())
+}
+
+fn warn(id: &str, warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!(id, "{warning}");
+    }
+}
+
+fn refused(subject: Subject, error: OciError) -> PodError {
+    let kind = match error.kind() {
+        OciErrorKind::Invalid => PodErrorKind::InvalidArgument,
+        OciErrorKind::Unimplemented => PodErrorKind::Unimplemented,
+    };
+    PodError::new(kind, subject, "the requested limits").caused_by(error)
+}
+
+fn told(subject: Subject, step: &str, error: CgroupError) -> PodError {
+    let kind = match error.kind() {
+        CgroupErrorKind::Invalid => PodErrorKind::InvalidArgument,
+        CgroupErrorKind::MissingController => PodErrorKind::FailedPrecondition,
+        CgroupErrorKind::NotFound => PodErrorKind::NotFound,
+        CgroupErrorKind::Busy | CgroupErrorKind::System => PodErrorKind::Internal,
+    };
+    PodError::new(kind, subject, step).caused_by(error)
+}

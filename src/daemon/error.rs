@@ -1,0 +1,63 @@
+//! Why the daemon did not start, or did not stop in order.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::cgroup::CgroupError;
+use crate::cri::ServeError;
+use crate::image::ImageError;
+use crate::network::NetworkError;
+use crate::shim_client::StartShimError;
+
+/// Why the daemon did not start, or did not stop in order.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// A folder could not be made.
+    #[error("create directory {path}")]
+    Directory {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another daemon works on the same durable state.
+    #[error("{path} is locked: another carpel serves this root")]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The lock could not be taken.
+    #[error("lock {path}")]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The host did not tell something that the daemon has to know.
+    #[error("read {what}")]
+    Host {
+        /// What.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Control groups.
+    #[error("control groups")]
+    Cgroups(#[source] CgroupError),
+    /// The pod network.
+    #[error("pod network")]
+    Network(#[source] NetworkError),
+    /// The image store.
+    #[error("image store")]
+    Images(#[source] ImageError),
+    /// The shim's program.
+    #[error("shim")]
+    Shim(#[source] StartShimError),
+    /// The CRI socket.
+    #[error("serve the CRI")]
+    Serve(#[source] ServeError),
+}

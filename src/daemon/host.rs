@@ -1,0 +1,74 @@
+//! What the host tells once, when the daemon starts.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::error::DaemonError;
+use crate::cgroup::Cgroups;
+
+/// Facts of the host and of the daemon's own rights.
+#[derive(Debug, Clone)]
+pub(super) struct Host {
+    /// Identifies this boot.
+    pub boot_id: String,
+    /// The daemon's bounding set, one bit a capability.
+    pub bounding_capabilities: u64,
+    /// The lowest oom_score_adj that it may give.
+    pub lowest_oom_score_adj: i32,
+}
+
+/// CAP_SYS_RESOURCE, capabilities(7): without it oom_score_adj cannot be lowered below its own.
+const CAP_SYS_RESOURCE: u32 = 24;
+
+/// Looks.
+///
+/// # Errors
+/// `Host` if /proc does not tell.
+pub(super) fn look() -> Result<Host, DaemonError> {
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(|source| {
+        DaemonError::Host {
+            what: "/proc/sys/kernel/random/boot_id",
+            source,
+        }
+    })?;
+    let bounding_capabilities =
+        carpel_linux::credentials::bounding_set().map_err(|error| DaemonError::Host {
+            what: "the bounding set of capabilities",
+            source: std::io::Error::other(error),
+        })?;
+    let own_score = fs::read_to_string("/proc/self/oom_score_adj")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0);
+    let lowest_oom_score_adj = if bounding_capabilities & (1 << CAP_SYS_RESOURCE) != 0 {
+        -1000
+    } else {
+        own_score
+    };
+    Ok(Host {
+        boot_id: boot_id.trim().to_owned(),
+        bounding_capabilities,
+        lowest_oom_score_adj,
+    })
+}
+
+/// For the verbose Status.
+pub(super) fn facts(host: &Host, cgroups: &Cgroups) -> BTreeMap<String, String> {
+    let kernel = rustix::system::uname();
+    let controllers: Vec<&str> = cgroups.controllers().collect();
+    [
+        (
+            "kernel",
+            kernel.release().to_string_lossy().into_owned(),
+        ),
+        ("cgroupMount", cgroups.mountpoint().display().to_string()),
+        ("cgroupControllers", controllers.join(" ")),
+        (
+            "lowestOomScoreAdj",
+            host.lowest_oom_score_adj.to_string(),
+        ),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}

@@ -1,0 +1,177 @@
+//! Fits `image` and `snapshot` to what the domain asks for.
+
+use async_trait::async_trait;
+
+use crate::image::{ErrorKind, Image, ImageError, Images};
+use crate::oci::ImageDefaults;
+use crate::pod::{
+    ContainerImage, ContainerImages, PodError, PodErrorKind, RootDirectories, Subject,
+    WritableLayer,
+};
+use crate::snapshot::{self, SnapshotError};
+
+/// The images of this node.
+#[derive(Debug)]
+pub(super) struct NodeImages {
+    images: Images,
+}
+
+impl NodeImages {
+    /// Over that store.
+    pub(super) fn new(images: Images) -> Self {
+        Self { images }
+    }
+}
+
+#[async_trait]
+impl ContainerImages for NodeImages {
+    fn find(&self, reference: &str) -> Option<ContainerImage> {
+        self.images.find(reference).map(|image| described(&image))
+    }
+
+    async fn prepare(
+        &self,
+        image_id: &str,
+        container_id: &str,
+    ) -> Result<RootDirectories, PodError> {
+        let image = self.images.find(image_id).ok_or_else(|| {
+            PodError::new(
+                PodErrorKind::NotFound,
+                Subject::Image(image_id.to_owned()),
+                "it was removed meanwhile",
+            )
+        })?;
+        let images = self.images.clone();
+        let id = container_id.to_owned();
+        on_disk(container_id, "make its root file system", move || {
+            images.lease(&image, &id).map_err(|error| {
+                image_error(&id, "keep its image", error)
+            })?;
+            let rootfs = images
+                .snapshots()
+                .prepare(&id, &image.chain_ids)
+                .map_err(|error| snapshot_error(&id, "make its root file system", error))?;
+            Ok(RootDirectories {
+                lower: rootfs.lower,
+                upper: rootfs.upper,
+                work: rootfs.work,
+            })
+        })
+        .await
+    }
+
+    async fn release(&self, container_id: &str) -> Result<(), PodError> {
+        let images = self.images.clone();
+        let id = container_id.to_owned();
+        on_disk(container_id, "remove its root file system", move || {
+            images
+                .snapshots()
+                .remove_writable(&id)
+                .map_err(|error| snapshot_error(&id, "remove its writable layer", error))?;
+            images
+                .release(&id)
+                .map_err(|error| image_error(&id, "give its image back", error))
+        })
+        .await
+    }
+
+    async fn writable_layer(&self, container_id: &str) -> Option<WritableLayer> {
+        let images = self.images.clone();
+        let id = container_id.to_owned();
+        let measured = tokio::task::spawn_blocking(move || {
+            let snapshots = images.snapshots();
+            let usage = snapshots.writable_usage(&id)?;
+            let mountpoint = snapshots.containers_folder().display().to_string();
+            Ok::<_, SnapshotError>((usage, mountpoint))
+        })
+        .await;
+        match measured {
+            Ok(Ok((usage, mountpoint))) => Some(WritableLayer {
+                timestamp: 0,
+                mountpoint,
+                used_bytes: usage.bytes,
+                inodes_used: usage.inodes,
+            }),
+            Ok(Err(error)) => {
+                tracing::debug!(container = container_id, %error, "measure its writable layer");
+                None
+            }
+            Err(error) => {
+                tracing::error!(container = container_id, %error, "measure its writable layer");
+                None
+            }
+        }
+    }
+}
+
+async fn on_disk<T: Send + 'static>(
+    container_id: &str,
+    step: &'static str,
+    work: impl FnOnce() -> Result<T, PodError> + Send + 'static,
+) -> Result<T, PodError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(PodError::new(
+            PodErrorKind::Internal,
+            Subject::Container(container_id.to_owned()),
+            step,
+        )
+        .caused_by(error)),
+    }
+}
+
+fn described(image: &Image) -> ContainerImage {
+    let config = image.config.config();
+    let config = config.as_ref();
+    ContainerImage {
+        id: image.id.clone(),
+        name: image
+            .repo_tags
+            .first()
+            .unwrap_or(&image.id)
+            .clone(),
+        reference: image
+            .repo_digests
+            .first()
+            .unwrap_or(&image.id)
+            .clone(),
+        defaults: config.map_or_else(ImageDefaults::default, |config| ImageDefaults {
+            user: config.user().clone().unwrap_or_default(),
+            environment: config.env().clone().unwrap_or_default(),
+            entrypoint: config.entrypoint().clone().unwrap_or_default(),
+            command: config.cmd().clone().unwrap_or_default(),
+            working_directory: config.working_dir().clone().unwrap_or_default(),
+            volumes: volumes(config),
+            stop_signal: config.stop_signal().clone().unwrap_or_default(),
+        }),
+    }
+}
+
+fn volumes(config: &oci_spec::image::Config) -> Vec<String> {
+    let mut volumes: Vec<String> = config.volumes().iter().flatten().cloned().collect();
+    volumes.sort();
+    volumes
+}
+
+fn image_error(container_id: &str, step: &str, error: ImageError) -> PodError {
+    let kind = match error.kind() {
+        ErrorKind::NotFound => PodErrorKind::NotFound,
+        ErrorKind::InvalidReference => PodErrorKind::InvalidArgument,
+        ErrorKind::DiskFull => PodErrorKind::ResourceExhausted,
+        ErrorKind::TimedOut => PodErrorKind::DeadlineExceeded,
+        ErrorKind::RegistryUnavailable | ErrorKind::RateLimited => PodErrorKind::Unavailable,
+        ErrorKind::Unauthorized
+        | ErrorKind::Corrupt
+        | ErrorKind::Configuration
+        | ErrorKind::Io => PodErrorKind::Internal,
+    };
+    PodError::new(kind, Subject::Container(container_id.to_owned()), step).caused_by(error)
+}
+
+fn snapshot_error(container_id: &str, step: &str, error: SnapshotError) -> PodError {
+    let kind = match error.kind() {
+        snapshot::ErrorKind::DiskFull => PodErrorKind::ResourceExhausted,
+        _ => PodErrorKind::Internal,
+    };
+    PodError::new(kind, Subject::Container(container_id.to_owned()), step).caused_by(error)
+}

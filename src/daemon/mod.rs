@@ -1,0 +1,15 @@
+//! The composition root: constructs, wires, recovers, starts and stops the parts.
+//!
+//! `run` is the sequence; the other files fit a leaf each to what the domain asks for (`pod::parts`).
+
+mod cgroups;
+mod error;
+mod host;
+mod images;
+mod lock;
+mod networks;
+mod run;
+mod shims;
+
+pub use error::DaemonError;
+pub use run::{Inherited, run};

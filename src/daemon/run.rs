@@ -1,0 +1,208 @@
+//! The life of the daemon: everything is constructed in the order of its needs, then the socket is served.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Rlimit;
+
+use super::cgroups::NodeCgroups;
+use super::error::DaemonError;
+use super::host::{self, Host};
+use super::images::NodeImages;
+use super::lock;
+use super::networks::NodeNetworks;
+use super::shims::NodeShims;
+use crate::cgroup::{CgroupConfig, Cgroups, Driver, MissingControllers};
+use crate::config::{self, Config, NetworkMode};
+use crate::cri;
+use crate::image::{Images, ImagesConfig};
+use crate::network::{BuiltIn, Ipv4Subnet, Network, NetworkConfig};
+use crate::pod::{
+    self, ContainerFilter, DefaultSysctls, Parts, PodSettings, Pods,
+};
+use crate::shim_client::ShimProgram;
+
+/// What the process that became the daemon was started with.
+#[derive(Debug, Clone)]
+pub struct Inherited {
+    /// The limit of open files before the daemon raised its own: shims get this one back.
+    pub open_files: Rlimit,
+}
+
+/// Runs the daemon until `shutdown` ends. Containers keep running after it.
+///
+/// `ready` is called once, when the socket takes requests.
+///
+/// # Errors
+///
+/// When a part cannot be started.
+pub async fn run(
+    config: Config,
+    inherited: Inherited,
+    ready: impl FnOnce(),
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), DaemonError> {
+    make_directory(&config.root)?;
+    make_directory(&config.run_directory)?;
+    let _lock = lock::take(&config.root)?;
+    let host = host::look()?;
+    let cgroups = Cgroups::open(cgroup_config(&config)).map_err(DaemonError::Cgroups)?;
+    let images = open_images(&config).await?;
+    let network = start_network(&config).await?;
+    let program = ShimProgram::embedded().map_err(DaemonError::Shim)?;
+    let settings = settings(&config, &inherited, &host, &cgroups);
+    let parts = Parts {
+        networks: Arc::new(NodeNetworks::new(network)),
+        cgroups: Arc::new(NodeCgroups::new(
+            cgroups,
+            config.cgroup.parent.display().to_string(),
+            config.cgroup.shim_cgroup,
+        )),
+        images: Arc::new(NodeImages::new(images.clone())),
+        shims: Arc::new(NodeShims::new(program)),
+        settings: Arc::new(settings),
+    };
+    let pods = Pods::open(parts).await;
+    release_orphans(&images, &pods);
+    let socket = config.socket_path();
+    cri::serve(pods, images, &socket, ready, shutdown)
+        .await
+        .map_err(DaemonError::Serve)
+}
+
+fn make_directory(path: &Path) -> Result<(), DaemonError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| DaemonError::Directory {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+fn cgroup_config(config: &Config) -> CgroupConfig {
+    CgroupConfig {
+        driver: match config.cgroup.driver {
+            config::CgroupDriver::Cgroupfs => Driver::Cgroupfs,
+        },
+        missing_controllers: match config.cgroup.missing_controllers {
+            config::MissingControllers::Error => MissingControllers::Error,
+            config::MissingControllers::Warn => MissingControllers::Warn,
+        },
+        mountpoint: config.cgroup.mount_point.clone(),
+    }
+}
+
+async fn open_images(config: &Config) -> Result<Images, DaemonError> {
+    let settings = ImagesConfig {
+        root: config.root.clone(),
+        certs_directory: Some(config.registry.certs_directory.clone()),
+        plain_http: config.registry.plain_http.clone(),
+        pinned: config.image.pinned.clone(),
+        max_concurrent_downloads: config.image.max_concurrent_downloads.get(),
+        no_progress: Duration::from_secs(config.image.pull_no_progress_timeout_seconds),
+        ..ImagesConfig::default()
+    };
+    match tokio::task::spawn_blocking(move || Images::open(settings)).await {
+        Ok(opened) => opened.map_err(DaemonError::Images),
+        Err(error) => Err(DaemonError::Host {
+            what: "the image store",
+            source: std::io::Error::other(error),
+        }),
+    }
+}
+
+async fn start_network(config: &Config) -> Result<Network, DaemonError> {
+    let section = &config.network;
+    let subnet: Ipv4Subnet = section
+        .subnet
+        .to_string()
+        .parse()
+        .map_err(DaemonError::Network)?;
+    let settings = NetworkConfig {
+        built_in: match section.mode {
+            NetworkMode::BuiltIn => BuiltIn::Enabled,
+            NetworkMode::None => BuiltIn::Disabled,
+        },
+        bridge: section.bridge.as_str().to_owned(),
+        subnet,
+        mtu: section.mtu,
+        state_directory: config.root.clone(),
+        namespace_directory: config.pod.namespace_directory.clone(),
+    };
+    let live: BTreeSet<String> = pod::recorded_sandboxes(&config.root).into_iter().collect();
+    let network = Network::start(settings, &live)
+        .await
+        .map_err(DaemonError::Network)?;
+    let status = network.status().await;
+    for change in &status.changes {
+        tracing::info!("network: {change}");
+    }
+    for warning in &status.warnings {
+        tracing::warn!("network: {warning}");
+    }
+    Ok(network)
+}
+
+fn settings(
+    config: &Config,
+    inherited: &Inherited,
+    host: &Host,
+    cgroups: &Cgroups,
+) -> PodSettings {
+    let unlimited = u64::MAX;
+    PodSettings {
+        root: config.root.clone(),
+        run_directory: config.run_directory.clone(),
+        shm_size_bytes: config.pod.shm_size_bytes,
+        default_sysctls: if config.pod.default_sysctls {
+            DefaultSysctls::Set
+        } else {
+            DefaultSysctls::Leave
+        },
+        open_files: (
+            inherited.open_files.current.unwrap_or(unlimited),
+            inherited.open_files.maximum.unwrap_or(unlimited),
+        ),
+        boot_id: host.boot_id.clone(),
+        bounding_capabilities: host.bounding_capabilities,
+        lowest_oom_score_adj: host.lowest_oom_score_adj,
+        config_json: config_json(config),
+        facts: host::facts(host, cgroups),
+    }
+}
+
+/// The configuration in force. `stateDir` is what critest looks for: a folder on the file system of live state.
+fn config_json(config: &Config) -> String {
+    let mut value = serde_json::to_value(config).unwrap_or_default();
+    if let Some(object) = value.as_object_mut() {
+        let live = config.run_directory.display().to_string();
+        object.insert("stateDir".to_owned(), live.into());
+    }
+    value.to_string()
+}
+
+/// Gives back what containers hold of images that are gone: a crash between a removal's steps.
+fn release_orphans(images: &Images, pods: &Pods) {
+    let known: BTreeSet<String> = pods
+        .list_containers(&ContainerFilter::default())
+        .into_iter()
+        .map(|container| container.id)
+        .collect();
+    let mut held: BTreeSet<String> = images.leased_containers().into_iter().collect();
+    held.extend(images.snapshots().containers().unwrap_or_default());
+    for id in held.difference(&known) {
+        tracing::info!(container = %id, "its root file system is removed: the container is gone");
+        if let Err(error) = images.snapshots().remove_writable(id) {
+            tracing::warn!(container = %id, %error, "remove its writable layer");
+        }
+        if let Err(error) = images.release(id) {
+            tracing::warn!(container = %id, %error, "give its image back");
+        }
+    }
+}

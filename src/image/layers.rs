@@ -1,0 +1,247 @@
+//! Getting the layers of an image: blobs that stream in, unpacked while they do.
+//!
+//! ```text
+//! registry ─chunks→ writer thread: hash, file ─page cache→ unpacker thread: inflate, hash, untar → staging → commit
+//! ```
+//!
+//! Layers of one image run at the same time, bounded over all pulls; only the last step of each, inheriting from the
+//! layers below and committing, waits for the one below.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use oci_spec::image::Digest;
+use tokio::sync::{mpsc, watch};
+
+use super::ImageError;
+use super::error::Failure;
+use super::flight::{Outcome, Role, wait};
+use super::images::Inner;
+use super::manifest::Layer;
+use crate::content::{Ingest, Spool};
+use crate::layer;
+use crate::registry::{RegistryError, Session};
+use crate::snapshot::ChainId;
+
+/// Chunks between the connection and the writer: about 256 KiB with hyper's buffers.
+const CHUNKS_IN_FLIGHT: usize = 16;
+
+/// Where the blobs of an image come from.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    /// What the user asked for, for messages.
+    pub(super) reference: String,
+    /// The registry; `None` if all blobs are in the store already, as in an import.
+    pub(super) session: Option<Session>,
+}
+
+/// Blobs that are being downloaded.
+#[derive(Debug, Default)]
+pub(super) struct Downloads {
+    running: Mutex<HashMap<Digest, Download>>,
+}
+
+#[derive(Debug, Clone)]
+struct Download {
+    spool: Spool,
+    outcome: watch::Receiver<Outcome<()>>,
+}
+
+/// A blob to unpack.
+enum Feed {
+    Present(File),
+    Following(Download),
+}
+
+impl Downloads {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Download>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until all layers of an image are unpacked and committed.
+pub(super) async fn ensure_layers(
+    inner: &Arc<Inner>,
+    origin: &Origin,
+    layers: &[Layer],
+) -> Result<(), ImageError> {
+    match try_layers(inner, origin, layers).await {
+        // Another pull failed, maybe by its credentials; or what it had made was collected before we held it.
+        (Role::Joined, outcome) if outcome.is_err() || !are_unpacked(inner, layers) => {
+            try_layers(inner, origin, layers).await.1
+        }
+        (_, outcome) => outcome,
+    }
+}
+
+fn are_unpacked(inner: &Inner, layers: &[Layer]) -> bool {
+    layers
+        .iter()
+        .all(|layer| inner.snapshots.layer(&layer.chain_id).is_some())
+}
+
+/// The role is `Joined` if any layer was somebody else's work.
+async fn try_layers(
+    inner: &Arc<Inner>,
+    origin: &Origin,
+    layers: &[Layer],
+) -> (Role, Result<(), ImageError>) {
+    let mut role = Role::Began;
+    let mut outcomes = Vec::new();
+    let mut below: Vec<ChainId> = Vec::new();
+    for layer in layers {
+        let previous = outcomes.last().cloned();
+        let work = || {
+            let inner = Arc::clone(inner);
+            ensure_layer(
+                inner,
+                origin.clone(),
+                layer.clone(),
+                (below.clone(), previous),
+            )
+        };
+        let (outcome, own) = inner.layers.enter(layer.chain_id.clone(), work);
+        if own == Role::Joined {
+            role = own;
+        }
+        outcomes.push(outcome);
+        below.push(layer.chain_id.clone());
+    }
+    // The lowest layer that failed says why: those above it may only have waited for it.
+    for outcome in outcomes {
+        if let Err(error) = wait(outcome).await {
+            return (role, Err(error));
+        }
+    }
+    (role, Ok(()))
+}
+
+async fn ensure_layer(
+    inner: Arc<Inner>,
+    origin: Origin,
+    layer: Layer,
+    (below, previous): (Vec<ChainId>, Option<watch::Receiver<Outcome<()>>>),
+) -> Result<(), ImageError> {
+    if inner.snapshots.layer(&layer.chain_id).is_some() {
+        return Ok(());
+    }
+    // The semaphore is never closed.
+    let permit = Arc::clone(&inner.permits).acquire_owned().await.ok();
+    let feed = feed(&inner, &origin, &layer)?;
+    let staging = inner.snapshots.stage(&layer.chain_id)?;
+    let outcome = match &feed {
+        Feed::Present(_) => None,
+        Feed::Following(download) => Some(download.outcome.clone()),
+    };
+    let unpacking = tokio::task::spawn_blocking({
+        let diff_id = layer.diff_id.clone();
+        let target = staging.path().to_owned();
+        let limits = inner.config.limits;
+        move || {
+            let reader: Box<dyn Read + Send> = match feed {
+                Feed::Present(file) => Box::new(file),
+                Feed::Following(download) => Box::new(download.spool.reader()),
+            };
+            layer::unpack(reader, &target, Some(&diff_id), limits)
+        }
+    });
+    let unpacked = unpacking.await?;
+    // If the download failed, that is the reason, and the unpacker only noticed.
+    if let Some(outcome) = outcome {
+        wait(outcome).await?;
+    }
+    let unpacked = unpacked.map_err(|source| Failure::Layer {
+        digest: layer.blob.clone(),
+        source,
+    })?;
+    drop(permit);
+    if let Some(previous) = previous {
+        wait(previous).await?;
+    }
+    tokio::task::spawn_blocking(move || {
+        let snapshots = &inner.snapshots;
+        let lower: Vec<_> = below
+            .iter()
+            .rev()
+            .filter_map(|chain_id| snapshots.layer(chain_id))
+            .collect();
+        layer::inherit(staging.path(), &unpacked.implied, &lower).map_err(|source| {
+            Failure::Layer {
+                digest: layer.blob.clone(),
+                source,
+            }
+        })?;
+        staging.commit()?;
+        Ok(())
+    })
+    .await?
+}
+
+/// The blob of a layer: from the store, from a download that is under way, or from one that begins now.
+fn feed(inner: &Arc<Inner>, origin: &Origin, layer: &Layer) -> Result<Feed, ImageError> {
+    let mut running = inner.downloads.lock();
+    if let Some(download) = running.get(&layer.blob) {
+        return Ok(Feed::Following(download.clone()));
+    }
+    let session = match &origin.session {
+        Some(session) if !inner.content.contains(&layer.blob) => session,
+        _ => return Ok(Feed::Present(inner.content.open_blob(&layer.blob)?)),
+    };
+    let ingest = inner.content.ingest(&layer.blob, Some(layer.size))?;
+    let (sender, outcome) = watch::channel(None);
+    let download = Download {
+        spool: ingest.spool(),
+        outcome,
+    };
+    running.insert(layer.blob.clone(), download.clone());
+    // The task ends with its download, which has deadlines of its own.
+    tokio::spawn({
+        let (inner, layer, origin) = (Arc::clone(inner), layer.clone(), origin.clone());
+        let stream = session.blob(&layer.blob, Some(layer.size));
+        async move {
+            let outcome = receive(stream, ingest, &origin.reference).await;
+            inner.downloads.lock().remove(&layer.blob);
+            sender.send_replace(Some(outcome));
+        }
+    });
+    Ok(Feed::Following(download))
+}
+
+/// Writes a stream into the store.
+async fn receive(
+    mut stream: crate::registry::BlobStream,
+    mut ingest: Ingest,
+    reference: &str,
+) -> Result<(), ImageError> {
+    let (sender, mut receiver) = mpsc::channel::<Bytes>(CHUNKS_IN_FLIGHT);
+    let writer = tokio::task::spawn_blocking(move || {
+        while let Some(bytes) = receiver.blocking_recv() {
+            ingest.write(&bytes)?;
+        }
+        Ok::<_, ImageError>(ingest)
+    });
+    let received = loop {
+        match stream.chunk().await {
+            Ok(Some(bytes)) => {
+                // The writer stopped, and says why below.
+                if sender.send(bytes).await.is_err() {
+                    break Ok(());
+                }
+            }
+            Ok(None) => break Ok(()),
+            Err(source) => break Err(refused(reference, source)),
+        }
+    };
+    drop(sender);
+    let ingest = writer.await??;
+    received?;
+    Ok(tokio::task::spawn_blocking(move || ingest.commit()).await??)
+}
+
+pub(super) fn refused(reference: &str, source: RegistryError) -> ImageError {
+    let reference = reference.to_owned();
+    Failure::Registry { reference, source }.into()
+}

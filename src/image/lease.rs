@@ -1,0 +1,83 @@
+//! Leases: a container keeps the layers it runs on, whatever happens to its image.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Failure;
+use super::images::Inner;
+use super::{Image, ImageError};
+use crate::persist::{self, Durability};
+use crate::snapshot::ChainId;
+
+/// `leases/<container id>.json`; `docs/state-on-disk.md` describes it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Lease {
+    pub(super) version: u32,
+    pub(super) container_id: String,
+    pub(super) chain_ids: Vec<ChainId>,
+}
+
+/// The version of [`Lease`] that is written and read.
+pub(super) const LEASE_VERSION: u32 = 1;
+
+impl Inner {
+    /// Leases survive the daemon, not a power cut, like the containers that have them: after one, no container runs.
+    pub(super) fn lease(&self, image: &Image, container_id: &str) -> Result<(), ImageError> {
+        let path = self.lease_path(container_id)?;
+        // In memory first: from here on no collection takes the layers.
+        let chain_ids = image.chain_ids.clone();
+        self.state
+            .lock()
+            .leases
+            .insert(container_id.to_owned(), chain_ids.clone());
+        let lease = Lease {
+            version: LEASE_VERSION,
+            container_id: container_id.to_owned(),
+            chain_ids,
+        };
+        let written = persist::write_json(&path, &lease, Durability::Rename);
+        written.map_err(|source| {
+            self.state.lock().leases.remove(container_id);
+            let container_id = container_id.to_owned();
+            Failure::Lease {
+                container_id,
+                source,
+            }
+        })?;
+        // The image may have been removed, and its layers collected, since the caller found it.
+        for chain_id in &image.chain_ids {
+            if self.snapshots.layer(chain_id).is_none() {
+                self.release(container_id)?;
+                let reference = image.id.clone();
+                return Err(Failure::NotFound { reference }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the lease was there.
+    pub(super) fn release(&self, container_id: &str) -> Result<bool, ImageError> {
+        let path = self.lease_path(container_id)?;
+        persist::remove(&path).map_err(|source| Failure::Lease {
+            container_id: container_id.to_owned(),
+            source,
+        })?;
+        Ok(self.state.lock().leases.remove(container_id).is_some())
+    }
+
+    fn lease_path(&self, container_id: &str) -> Result<PathBuf, ImageError> {
+        let is_name = !container_id.is_empty()
+            && container_id.len() <= 200
+            && container_id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        match is_name {
+            true => Ok(self.leases_folder().join(format!("{container_id}.json"))),
+            false => Err(Failure::BadContainerId {
+                container_id: container_id.to_owned(),
+            }
+            .into()),
+        }
+    }
+}

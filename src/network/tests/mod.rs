@@ -1,0 +1,165 @@
+//! The network on real kernels: each test has a network and a mount namespace of its own.
+
+mod filter;
+mod load;
+mod node;
+mod pods;
+mod restart;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::future::Future;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+
+use super::netlink::{Answers, Family, Message, Socket};
+use super::route::RouteSocket;
+use super::*;
+
+/// A node of one test: the thread's own network, mounts and directories.
+struct Node {
+    directory: tempfile::TempDir,
+}
+
+impl Node {
+    fn config(&self) -> NetworkConfig {
+        NetworkConfig {
+            subnet: "10.63.0.0/16".parse().unwrap(),
+            state_directory: self.directory.path().join("state"),
+            namespace_directory: self.directory.path().join("netns"),
+            ..NetworkConfig::default()
+        }
+    }
+
+    async fn start(&self, live: &[&str]) -> Network {
+        let live: BTreeSet<String> = live.iter().map(ToString::to_string).collect();
+        Network::start(self.config(), &live).await.unwrap()
+    }
+
+    /// Everything that a pod's network leaves on a node, by kind.
+    fn counts(&self) -> BTreeMap<&'static str, usize> {
+        let mut routes = RouteSocket::open().unwrap();
+        let entries = |path: PathBuf| fs::read_dir(path).map_or(0, Iterator::count);
+        BTreeMap::from([
+            ("links", routes.links().unwrap().len()),
+            ("addresses", routes.addresses().unwrap().len()),
+            ("routes", routes.routes().unwrap().len()),
+            (
+                "records",
+                entries(self.config().state_directory.join("network")),
+            ),
+            ("namespaces", entries(self.config().namespace_directory)),
+            (
+                "mounts",
+                fs::read_to_string("/proc/thread-self/mountinfo")
+                    .unwrap()
+                    .lines()
+                    .count(),
+            ),
+            ("tables", nf_objects(1)),
+            ("chains", nf_objects(4)),
+            ("rules", nf_objects(7)),
+        ])
+    }
+}
+
+/// How many objects an nf_tables dump of this kind has.
+fn nf_objects(kind: u16) -> usize {
+    let request = Message::new((10 << 8) | kind, 0x300, &[0; 4]);
+    let mut socket = Socket::open(Family::Netfilter).unwrap();
+    socket.answers(request, Answers::All).unwrap().len()
+}
+
+/// Runs a test on a thread of its own that has left the host's network and mounts.
+fn on_a_node<T: Future<Output = ()>>(test: impl FnOnce(Node) -> T + Send + 'static) {
+    let ended = std::thread::spawn(move || {
+        if carpel_linux::netns::unshare_mounts().is_err() {
+            println!("SKIP new namespaces need CAP_SYS_ADMIN");
+            return;
+        }
+        carpel_linux::netns::unshare_network().unwrap();
+        mount_change(
+            "/",
+            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+        )
+        .unwrap();
+        RouteSocket::open().unwrap().set_up(1).unwrap();
+        let node = Node {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        let netns = node.config().namespace_directory;
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(test(node));
+        // The mount that `prepare_directory` made goes with the namespace; the directory has to go now.
+        if netns.exists() {
+            unmount(&netns, UnmountFlags::DETACH).unwrap();
+        }
+    })
+    .join();
+    if let Err(panic) = ended {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+async fn pod(network: &Network, sandbox: &str) -> (NetworkNamespace, Attachment) {
+    let namespace = network.create_namespace(sandbox).await.unwrap();
+    let attachment = network.attach(sandbox, &namespace).await.unwrap();
+    (namespace, attachment)
+}
+
+async fn remove(network: &Network, sandbox: &str) {
+    network.detach(sandbox).await.unwrap();
+    network.wait_released(sandbox).await;
+    network.remove_namespace(sandbox).await.unwrap();
+}
+
+/// Sends a greeting over TCP from `client` (or the node) to a listener in `server` (or the node).
+fn greet(
+    client: Option<&NetworkNamespace>,
+    server: Option<&NetworkNamespace>,
+    address: IpAddr,
+) -> Duration {
+    let listen = move || TcpListener::bind((address, 0)).unwrap();
+    let listener = match server {
+        Some(namespace) => namespace.inside("listen", listen).unwrap(),
+        None => listen(),
+    };
+    let to: SocketAddr = listener.local_addr().unwrap();
+    let started = Instant::now();
+    let connect = move || TcpStream::connect_timeout(&to, Duration::from_secs(5)).unwrap();
+    let mut stream = match client {
+        Some(namespace) => namespace.inside("connect", connect).unwrap(),
+        None => connect(),
+    };
+    let took = started.elapsed();
+    stream.write_all(b"hello").unwrap();
+    drop(stream);
+    let mut heard = String::new();
+    listener
+        .accept()
+        .unwrap()
+        .0
+        .read_to_string(&mut heard)
+        .unwrap();
+    assert_eq!(heard, "hello");
+    took
+}
+
+/// Whether the kernel is one without nf_tables for IPv4, said once.
+async fn without_nat(network: &Network) -> bool {
+    let warnings = network.status().await.warnings;
+    let found = warnings
+        .iter()
+        .find(|warning| warning.contains("so there is no masquerade"));
+    if let Some(warning) = found {
+        println!("SKIP {warning}");
+    }
+    found.is_some()
+}

@@ -1,0 +1,255 @@
+//! Rights, namespaces, devices, and what is refused for now.
+
+use std::path::Path;
+
+use super::super::*;
+use super::request::{Request, bind, linux_of, mount_at, process_of, strings};
+
+#[test]
+fn security_flags_are_passed_on() {
+    let mut request = Request::default();
+    let plain = request.right();
+    assert_eq!(process_of(&plain).no_new_privileges(), Some(false));
+    assert_eq!(process_of(&plain).rlimits(), &None);
+    let root = plain.specification.root().as_ref().unwrap();
+    assert_eq!(root.readonly(), Some(false));
+    request.container.security.no_new_privileges = true;
+    request.container.security.readonly_rootfs = true;
+    let guarded = request.right();
+    assert_eq!(process_of(&guarded).no_new_privileges(), Some(true));
+    let root = guarded.specification.root().as_ref().unwrap();
+    assert_eq!(root.readonly(), Some(true));
+    // The pod's files follow the root; shared memory does not.
+    assert!(mount_at(&guarded, "/etc/hosts").unwrap().ends_with(",ro"));
+    assert!(mount_at(&guarded, "/dev/shm").unwrap().ends_with(",rw"));
+}
+
+#[test]
+fn masked_and_readonly_paths_are_the_requests() {
+    let mut request = Request::default();
+    let empty = Some(Vec::new());
+    assert_eq!(linux_of(&request.right()).masked_paths(), &empty);
+    request.container.security.masked_paths = strings(&["/proc/kcore"]);
+    request.container.security.readonly_paths = strings(&["/proc/sys"]);
+    let calculated = request.right();
+    let linux = linux_of(&calculated);
+    assert_eq!(linux.masked_paths(), &Some(strings(&["/proc/kcore"])));
+    assert_eq!(linux.readonly_paths(), &Some(strings(&["/proc/sys"])));
+    request.container.security.privileged = true;
+    request.sandbox.security.privileged = true;
+    let calculated = request.right();
+    assert_eq!(linux_of(&calculated).masked_paths(), &empty);
+    assert_eq!(linux_of(&calculated).readonly_paths(), &empty);
+}
+
+#[test]
+fn privileged_needs_a_privileged_sandbox() {
+    let mut request = Request::default();
+    request.container.security.privileged = true;
+    assert_eq!(
+        request.wrong(),
+        (
+            OciErrorKind::Invalid,
+            "linux.security_context.privileged: sandbox p1 is not privileged".to_owned()
+        )
+    );
+    request.sandbox.security.privileged = true;
+    let calculated = request.right();
+    assert!(mount_at(&calculated, "/sys").unwrap().ends_with(",rw"));
+    assert!(
+        mount_at(&calculated, "/sys/fs/cgroup")
+            .unwrap()
+            .ends_with(",rw")
+    );
+}
+
+fn pid(
+    sandbox: NamespaceMode,
+    container: NamespaceMode,
+    target: &str,
+) -> Result<NamespaceOrigin, String> {
+    let mut request = Request::default();
+    request.sandbox.security.namespaces.pid = sandbox;
+    request.container.security.namespaces.pid = container;
+    request.namespaces.target_pid = target.to_owned();
+    match request.calculate() {
+        Ok(calculated) => Ok(calculated.namespaces.pid),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[test]
+fn the_pid_namespace_is_what_the_sandbox_has() {
+    use NamespaceMode::{Container, Node, Pod, Target};
+    assert_eq!(pid(Pod, Pod, ""), Ok(NamespaceOrigin::Pod));
+    assert_eq!(pid(Pod, Container, ""), Ok(NamespaceOrigin::New));
+    assert_eq!(pid(Node, Pod, ""), Ok(NamespaceOrigin::Host));
+    assert_eq!(pid(Node, Node, ""), Ok(NamespaceOrigin::Host));
+    assert_eq!(
+        pid(Pod, Target, "/proc/5/ns/pid"),
+        Ok(NamespaceOrigin::Target)
+    );
+    assert_eq!(
+        pid(Pod, Target, "").unwrap_err(),
+        "linux.security_context.namespace_options.pid: Target is asked for, but the target container does not run"
+    );
+    assert!(pid(Container, Pod, "").is_err());
+    assert!(pid(Pod, Node, "").is_err());
+}
+
+#[test]
+fn the_hosts_network_implies_the_hosts_uts_namespace() {
+    let mut request = Request::default();
+    request.sandbox.security.namespaces.network = NamespaceMode::Node;
+    let calculated = request.right();
+    assert_eq!(calculated.namespaces.network, NamespaceOrigin::Host);
+    assert_eq!(calculated.namespaces.uts, NamespaceOrigin::Host);
+    request.sandbox.security.namespaces.network = NamespaceMode::Container;
+    assert_eq!(request.wrong().0, OciErrorKind::Invalid);
+}
+
+fn node(path: &str, minor: u32) -> DeviceNode {
+    DeviceNode {
+        path: path.to_owned(),
+        device_type: DeviceType::Character,
+        major: 10,
+        minor,
+        mode: 0o660,
+        uid: 0,
+        gid: 6,
+    }
+}
+
+#[test]
+fn devices_of_the_host_are_for_privileged_containers_only() {
+    let mut request = Request::default();
+    request.host.devices = vec![node("/dev/kvm", 232), node("/dev/null", 3)];
+    let count = |request: &Request| {
+        let calculated = request.right();
+        linux_of(&calculated).devices().as_ref().unwrap().len()
+    };
+    assert_eq!(count(&request), 6);
+    request.container.security.privileged = true;
+    request.sandbox.security.privileged = true;
+    // /dev/null is there once.
+    assert_eq!(count(&request), 7);
+}
+
+#[test]
+fn requested_devices_are_made_and_allowed() {
+    let mut request = Request {
+        devices: vec![RequestedDevice {
+            node: node("/dev/fuse", 229),
+            permissions: "rw".to_owned(),
+        }],
+        ..Request::default()
+    };
+    let calculated = request.right();
+    let linux = linux_of(&calculated);
+    let device = linux.devices().as_ref().unwrap().last().unwrap();
+    assert_eq!(device.path(), Path::new("/dev/fuse"));
+    assert_eq!((device.major(), device.minor()), (10, 229));
+    let resources = linux.resources().as_ref().unwrap();
+    let rules = resources.devices().as_ref().unwrap();
+    assert_eq!((rules[0].allow(), rules[1].allow()), (false, true));
+    assert_eq!(rules[1].access(), &Some("rw".to_owned()));
+    request.devices[0].permissions = "x".to_owned();
+    assert_eq!(
+        request.wrong().1,
+        "devices.permissions: \"x\": not a subset of rwm"
+    );
+}
+
+/// Changes a request into one that is refused for now.
+type Change = fn(&mut Request);
+
+#[test]
+fn what_is_not_built_yet_is_refused_by_name() {
+    let refused: [(Change, &str); 7] = [
+        (
+            |request| request.container.security.seccomp = Some(SecurityProfile::RuntimeDefault),
+            "linux.security_context.seccomp: RuntimeDefault is not supported yet",
+        ),
+        (
+            |request| {
+                let profile = SecurityProfile::Localhost("web".to_owned());
+                request.container.security.apparmor = Some(profile);
+            },
+            "linux.security_context.apparmor: Localhost \"web\" is not supported yet",
+        ),
+        (
+            |request| {
+                request.container.security.selinux = Some(SelinuxOptions {
+                    level: "s0:c1,c2".to_owned(),
+                    ..SelinuxOptions::default()
+                });
+            },
+            "linux.security_context.selinux_options: label \":::s0:c1,c2\" is not supported yet",
+        ),
+        (
+            |request| {
+                request.container.security.namespaces.user = Some(UserNamespaceOptions::default());
+            },
+            "linux.security_context.namespace_options.userns_options: a user namespace (Pod) is not supported yet",
+        ),
+        (
+            |request| request.container.cdi_devices = strings(&["example.com/gpu=0"]),
+            "CDI_devices: example.com/gpu=0 is not supported yet",
+        ),
+        (
+            |request| {
+                let mut mount = bind("/x", "/y");
+                mount.uid_mappings = vec![IdMapping::default()];
+                request.container.mounts.push(mount);
+            },
+            "mounts[0].uidMappings: an idmapped mount at \"/x\" is not supported yet",
+        ),
+        (
+            |request| {
+                let mut mount = bind("/x", "");
+                mount.image = Some(ImageSpec {
+                    image: "files:1".to_owned(),
+                    ..ImageSpec::default()
+                });
+                mount.readonly = true;
+                request.container.mounts.push(mount);
+            },
+            "mounts[0].image: image \"files:1\" at \"/x\" is not supported yet",
+        ),
+    ];
+    for (change, text) in refused {
+        let mut request = Request::default();
+        change(&mut request);
+        assert_eq!(
+            request.wrong(),
+            (OciErrorKind::Unimplemented, text.to_owned())
+        );
+    }
+}
+
+#[test]
+fn unconfined_is_fine_and_privileged_ignores_confinement() {
+    let mut request = Request::default();
+    request.container.security.seccomp = Some(SecurityProfile::Unconfined);
+    request.container.security.apparmor = Some(SecurityProfile::Unconfined);
+    request.container.security.selinux = Some(SelinuxOptions::default());
+    assert!(request.calculate().is_ok());
+    request.container.security.privileged = true;
+    request.sandbox.security.privileged = true;
+    request.container.security.seccomp = Some(SecurityProfile::RuntimeDefault);
+    request.container.security.apparmor = Some(SecurityProfile::RuntimeDefault);
+    assert!(request.calculate().is_ok());
+}
+
+#[test]
+fn a_sandbox_with_a_user_namespace_is_refused() {
+    let mut sandbox = SandboxConfig::default();
+    assert_eq!(refuse_sandbox(&sandbox), Ok(()));
+    sandbox.security.seccomp = Some(SecurityProfile::RuntimeDefault);
+    assert_eq!(refuse_sandbox(&sandbox), Ok(()));
+    sandbox.security.namespaces.user = Some(UserNamespaceOptions::default());
+    assert_eq!(
+        refuse_sandbox(&sandbox).unwrap_err().kind(),
+        OciErrorKind::Unimplemented
+    );
+}
