@@ -20,6 +20,7 @@ pub mod process;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod spawn;
 pub mod terminal;
 
 pub use error::Error;

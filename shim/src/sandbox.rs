@@ -233,8 +233,10 @@ impl Server {
             }
             return;
         }
-        let exited = InfraExited { exit_code, signal };
-        self.outbox.announce(Body::InfraExited(exited));
+        if self.shutting_down.is_none() {
+            let exited = InfraExited { exit_code, signal };
+            self.outbox.announce(Body::InfraExited(exited));
+        }
     }
 }
 

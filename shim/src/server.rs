@@ -17,6 +17,7 @@ use crate::time;
 use carpel_linux::process;
 use carpel_linux::signal;
 use carpel_linux::socket;
+use rustix::process::Pid;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -35,9 +36,13 @@ pub(crate) struct Server {
     pub(crate) log: LogWriter,
     /// The log's descriptor is in the poller.
     pub(crate) log_watched: Option<i32>,
+    /// Processes that take mounts down.
+    pub(crate) cleaners: Vec<Pid>,
     pub(crate) next_serial: u32,
     /// Shutdown requests; some: no new work is taken.
     pub(crate) shutting_down: Option<Vec<u64>>,
+    /// At the end the log writer was killed; it is waited for until this monotonic time.
+    pub(crate) writer_until: Option<u64>,
     pub(crate) done: bool,
 }
 
@@ -65,8 +70,10 @@ impl Server {
             execs: Vec::new(),
             log: LogWriter::new(),
             log_watched: None,
+            cleaners: Vec::new(),
             next_serial: 1,
             shutting_down: None,
+            writer_until: None,
             done: false,
         })
     }
@@ -182,7 +189,8 @@ impl Server {
         }
     }
 
-    fn flush(&mut self) {
+    /// Sends what can be sent without waiting.
+    pub(crate) fn flush(&mut self) {
         let Some(connection) = &mut self.connection else {
             self.outbox.replies.clear();
             return;
@@ -196,7 +204,7 @@ impl Server {
     fn deadline(&self) -> Option<u64> {
         let containers = self.containers.iter().filter_map(Container::deadline);
         let execs = self.execs.iter().filter_map(|exec| exec.deadline);
-        containers.chain(execs).min()
+        containers.chain(execs).chain(self.writer_until).min()
     }
 
     fn handle_deadlines(&mut self) {

@@ -11,6 +11,9 @@ use carpel_shim_protocol::message::Done;
 use carpel_shim_protocol::message::response::Result as Answer;
 use std::os::fd::AsFd;
 
+/// How long the end waits for the log writer's.
+const WRITER_NANOSECONDS: u64 = 300_000_000;
+
 impl Server {
     /// Shutdown: begins; the answer comes when nothing is left.
     pub(crate) fn shut_down(&mut self, id: u64) {
@@ -64,7 +67,15 @@ impl Server {
             );
             return;
         }
+        // Their mounts must be gone before the daemon takes the directories away.
+        if !self.cleaners.is_empty() {
+            return;
+        }
+        if !self.writer_has_ended() {
+            return;
+        }
         self.last_records();
+        self.log.stop();
         let waiting = self.shutting_down.as_mut();
         if let Some(waiting) = waiting {
             self.outbox.answer_all(waiting, &Answer::Shutdown(Done {}));
@@ -73,6 +84,22 @@ impl Server {
             sandbox.tidy();
         }
         self.done = true;
+    }
+
+    /// Kills the log writer: every log is finished by now, or given up. One that hangs on a frozen file system cannot be
+    /// killed; it is not waited for long.
+    fn writer_has_ended(&mut self) -> bool {
+        let now = crate::time::monotonic_nanoseconds();
+        match (self.writer_until, self.log.writer_pid()) {
+            (Some(until), _) => until <= now,
+            (None, None) => true,
+            (None, Some(writer)) => {
+                let killed = rustix::process::kill_process(writer, rustix::process::Signal::KILL);
+                ignore(killed, "it is a zombie");
+                self.writer_until = Some(now.saturating_add(WRITER_NANOSECONDS));
+                false
+            }
+        }
     }
 
     /// Exit records that could not be written get a last try; their exits were announced.

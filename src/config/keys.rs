@@ -88,11 +88,6 @@ pub const KEYS: &[Key] = &[
         "Where the unified hierarchy is mounted.",
     ),
     fixed(
-        "cgroup.parent",
-        "path in the cgroup tree",
-        "The group of pods that name no parent.",
-    ),
-    fixed(
         "cgroup.missing_controllers",
         "error, warn",
         "A limit whose controller the host does not have: refuse the container, or run it without the limit.",
@@ -100,7 +95,7 @@ pub const KEYS: &[Key] = &[
     fixed(
         "cgroup.shim_cgroup",
         "own, pod",
-        "Where shims run: in groups of their own below /carpel/shims, or in the pod's group and charged to it.",
+        "Where shims run: in groups of their own, or in the pod's group and charged to it.",
     ),
     fixed(
         "pod.shm_size_bytes",

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::subnet::Ipv4Subnet;
+use crate::network::Ipv4Subnet;
 
 /// Where `carpel` looks for its configuration when it is not told: a missing file there means the defaults.
 pub const DEFAULT_PATH: &str = "/etc/carpel/carpel.toml";
@@ -143,9 +143,6 @@ pub struct CgroupSection {
         skip_serializing_if = "Option::is_none"
     )]
     pub mount_point: Option<PathBuf>,
-    /// The group of pods that name no parent, relative to the mount point, with a leading slash.
-    #[serde(deserialize_with = "absolute")]
-    pub parent: PathBuf,
     /// What happens to a limit whose controller is missing.
     pub missing_controllers: MissingControllers,
     /// Where shims run.
@@ -157,7 +154,6 @@ impl Default for CgroupSection {
         Self {
             driver: CgroupDriver::Cgroupfs,
             mount_point: None,
-            parent: "/carpel".into(),
             missing_controllers: MissingControllers::Error,
             shim_cgroup: ShimCgroup::Own,
         }
@@ -320,9 +316,8 @@ pub struct ImageSection {
     pub pinned: Vec<String>,
     /// How many layers are downloaded and unpacked at a time, over all pulls.
     pub max_concurrent_downloads: std::num::NonZeroUsize,
-    /// A pull that gets no byte for so long is given up; not 0.
-    #[serde(deserialize_with = "at_least_one")]
-    pub pull_no_progress_timeout_seconds: u64,
+    /// A pull that gets no byte for so long is given up.
+    pub pull_no_progress_timeout_seconds: std::num::NonZeroU64,
 }
 
 impl Default for ImageSection {
@@ -330,7 +325,7 @@ impl Default for ImageSection {
         Self {
             pinned: Vec::new(),
             max_concurrent_downloads: const { std::num::NonZeroUsize::new(4).unwrap() },
-            pull_no_progress_timeout_seconds: 60,
+            pull_no_progress_timeout_seconds: const { std::num::NonZeroU64::new(60).unwrap() },
         }
     }
 }
@@ -349,8 +344,4 @@ fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Er
 
 fn maybe_absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
     absolute(deserializer).map(Some)
-}
-
-fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    std::num::NonZeroU64::deserialize(deserializer).map(std::num::NonZeroU64::get)
 }

@@ -49,10 +49,6 @@ fn every_mistake_is_reported_with_its_line_and_key() {
             "carpel.toml:1: pod: invalid type: integer `3`, expected struct PodSection",
         ),
         (
-            "[image]\npull_no_progress_timeout_seconds = 0\n",
-            "carpel.toml:2: image.pull_no_progress_timeout_seconds: invalid value: integer `0`, expected a nonzero u64",
-        ),
-        (
             "root = \"state\"\n",
             "carpel.toml:1: root: \"state\" is not an absolute path",
         ),

@@ -57,16 +57,10 @@ pub(super) fn facts(host: &Host, cgroups: &Cgroups) -> BTreeMap<String, String> 
     let kernel = rustix::system::uname();
     let controllers: Vec<&str> = cgroups.controllers().collect();
     [
-        (
-            "kernel",
-            kernel.release().to_string_lossy().into_owned(),
-        ),
+        ("kernel", kernel.release().to_string_lossy().into_owned()),
         ("cgroupMount", cgroups.mountpoint().display().to_string()),
         ("cgroupControllers", controllers.join(" ")),
-        (
-            "lowestOomScoreAdj",
-            host.lowest_oom_score_adj.to_string(),
-        ),
+        ("lowestOomScoreAdj", host.lowest_oom_score_adj.to_string()),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))

@@ -45,7 +45,6 @@ pub(super) async fn run(context: Context, id: String) -> Outcome {
 /// All that is known before anything is made.
 struct Plan {
     id: String,
-    pod: Arc<Pod>,
     container: Container,
     image: ContainerImage,
     log_path: PathBuf,
@@ -75,7 +74,6 @@ async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
     let log_path = log_path(&pod, &container);
     Ok(Plan {
         id: id.to_owned(),
-        pod,
         container,
         image,
         log_path,

@@ -75,10 +75,19 @@ pub struct CgroupReading {
 #[async_trait]
 pub trait PodCgroups: Debug + Send + Sync {
     /// Is this parent one that sandboxes can be made below?
+    ///
+    /// # Errors
+    /// `InvalidArgument` if not.
     fn check_parent(&self, parent: &str) -> Result<(), PodError>;
     /// Makes the groups of a sandbox.
+    ///
+    /// # Errors
+    /// If a group cannot be made.
     fn create_sandbox(&self, parent: &str, sandbox_id: &str) -> Result<SandboxCgroups, PodError>;
     /// Makes the leaf of a container with its limits; its directory.
+    ///
+    /// # Errors
+    /// If the leaf cannot be made or a limit not be set; then there is no leaf.
     fn create_container(
         &self,
         parent: &str,
@@ -126,6 +135,9 @@ pub trait PodCgroups: Debug + Send + Sync {
     /// Removes all groups of a sandbox, the shim's too.
     async fn remove_sandbox(&self, parent: &str, sandbox_id: &str) -> Result<(), PodError>;
     /// Reads the group of a container, or of the whole sandbox with `None`.
+    ///
+    /// # Errors
+    /// If it is not there.
     fn read(
         &self,
         parent: &str,

@@ -25,15 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The fakes and their folders. Dropping it removes the folders.
 #[derive(Debug)]
-pub struct Node {
-    pub ledger: Ledger,
-    pub folder: tempfile::TempDir,
+pub(crate) struct Node {
+    pub(crate) ledger: Ledger,
+    pub(crate) folder: tempfile::TempDir,
     boot_id: Mutex<String>,
     shims: Arc<FakeShims>,
 }
 
 impl Node {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let ledger = Ledger::default();
         Self {
             shims: Arc::new(FakeShims {
@@ -47,12 +47,12 @@ impl Node {
     }
 
     /// A daemon on this node.
-    pub async fn daemon(&self) -> Pods {
+    pub(crate) async fn daemon(&self) -> Pods {
         Pods::open(self.parts()).await
     }
 
     /// What a daemon does before it is killed: all its tasks end with it at once.
-    pub fn in_dying_daemon<T: Send>(&self, life: impl AsyncFnOnce(Pods) -> T + Send) -> T {
+    pub(crate) fn in_dying_daemon<T: Send>(&self, life: impl AsyncFnOnce(Pods) -> T + Send) -> T {
         std::thread::scope(|scope| {
             let daemon = scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread()
@@ -68,12 +68,12 @@ impl Node {
     }
 
     /// The shim of a sandbox.
-    pub fn shim(&self, sandbox_id: &str) -> FakeShim {
+    pub(crate) fn shim(&self, sandbox_id: &str) -> FakeShim {
         self.shims.all.lock().unwrap()[sandbox_id].clone()
     }
 
     /// Everything that runs is gone, /run is empty, and the boot has another id.
-    pub fn reboot(&self) {
+    pub(crate) fn reboot(&self) {
         for shim in self.shims.all.lock().unwrap().values() {
             shim.kill();
         }
@@ -83,16 +83,16 @@ impl Node {
         *self.boot_id.lock().unwrap() = "second-boot".into();
     }
 
-    pub fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.folder.path().join("lib")
     }
 
-    pub fn run_directory(&self) -> PathBuf {
+    pub(crate) fn run_directory(&self) -> PathBuf {
         self.folder.path().join("run")
     }
 
     /// The files and folders of pods that are left.
-    pub fn pod_folders(&self) -> Vec<PathBuf> {
+    pub(crate) fn pod_folders(&self) -> Vec<PathBuf> {
         [self.root(), self.run_directory()]
             .iter()
             .flat_map(|folder| std::fs::read_dir(folder.join("pods")).into_iter().flatten())
@@ -124,7 +124,7 @@ impl Node {
 }
 
 /// A sandbox that mounts nothing: the tests need no privileges.
-pub fn sandbox(name: &str) -> SandboxConfig {
+pub(crate) fn sandbox(name: &str) -> SandboxConfig {
     let mut config = SandboxConfig {
         metadata: SandboxMetadata {
             name: name.into(),
@@ -138,7 +138,7 @@ pub fn sandbox(name: &str) -> SandboxConfig {
     config
 }
 
-pub fn container(name: &str) -> ContainerConfig {
+pub(crate) fn container(name: &str) -> ContainerConfig {
     ContainerConfig {
         metadata: ContainerMetadata {
             name: name.into(),
@@ -154,7 +154,7 @@ pub fn container(name: &str) -> ContainerConfig {
 }
 
 /// Waits until it is so; fails after a time that is long for a fake.
-pub async fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !condition() {
         assert!(tokio::time::Instant::now() < deadline, "never so: {what}");
@@ -266,7 +266,12 @@ impl PodCgroups for FakeCgroups {
         Ok(())
     }
 
-    async fn kill_shim(&self, _parent: &str, id: &str, _deadline: Duration) -> Result<(), PodError> {
+    async fn kill_shim(
+        &self,
+        _parent: &str,
+        id: &str,
+        _deadline: Duration,
+    ) -> Result<(), PodError> {
         self.0.drop_prefix(&format!("shim {id}"));
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! A container's life in the shim: create, start, signal, exit, remove.
 
+use crate::cleaner;
 use crate::container::child::Ending;
 use crate::container::child::FAILED;
 use crate::container::child::Start;
@@ -151,6 +152,7 @@ impl Server {
             started_at: 0,
             killed_on_request: false,
             memory,
+            mount_namespace: None,
             exit: ContainerExited::default(),
             waiting: Vec::new(),
             reopening: Vec::new(),
@@ -241,9 +243,14 @@ impl Server {
                 Heard::Report(Report::Ready(report), _) => {
                     container.user = report.user.unwrap_or_default();
                     container.stage = Stage::Created;
+                    container.mount_namespace = container.pid.and_then(cleaner::mount_namespace_of);
                     let answer = created(container);
                     let mut waiting = std::mem::take(&mut container.waiting);
                     self.outbox.answer_all(&mut waiting, &answer);
+                    self.flush();
+                    // The request with its mounts and its environment was large.
+                    process::trim_memory();
+                    return;
                 }
                 Heard::Report(Report::Terminal, Some(master)) => self.take_terminal(serial, master),
                 Heard::Report(Report::Terminal, None) => {}
@@ -387,6 +394,8 @@ impl Server {
             Stage::Exited { .. } => {
                 self.containers
                     .retain(|container| container.id != container_id);
+                // A log that could not be finished in time, on a frozen file system, is given up now.
+                self.log.remove(container_id);
                 self.outbox.answer(id, Answer::RemoveContainer(Done {}));
                 process::trim_memory();
                 Ok(())
@@ -422,7 +431,7 @@ impl Server {
                     .outbox
                     .answer_all(&mut waiting, &Answer::RemoveContainer(Done {})),
             }
-            self.log.finish(&id);
+            self.log.remove(&id);
             self.containers.retain(|container| container.id != id);
             return;
         }
@@ -487,7 +496,11 @@ impl Server {
         container.stage = Stage::Exited { record };
         if first {
             container.release_all();
+            let namespace = container.mount_namespace.take();
             self.outbox.container_exited(container.exit.clone());
+            // The event first: what follows may take its time.
+            self.flush();
+            self.cleaners.extend(namespace.and_then(cleaner::release));
         }
     }
 

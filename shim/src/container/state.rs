@@ -66,6 +66,8 @@ pub(crate) struct Container {
     pub(crate) started_at: u64,
     pub(crate) killed_on_request: bool,
     pub(crate) memory: Option<MemoryWatch>,
+    /// Held so that the mounts go after the exit is told; see `cleaner`.
+    pub(crate) mount_namespace: Option<OwnedFd>,
     pub(crate) exit: ContainerExited,
     /// Requests that wait for the present stage to end.
     pub(crate) waiting: Vec<u64>,

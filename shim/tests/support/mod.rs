@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(missing_docs, reason = "support of tests")]
 #![allow(unreachable_pub, reason = "included by each test binary")]
+#![allow(clippy::panic, reason = "a test says what went wrong by panicking")]
 
 use carpel_linux::socket;
 use carpel_shim_protocol::framing;
