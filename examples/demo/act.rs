@@ -4,8 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use carpel::cri::wire::runtime as cri;
-
 use super::busybox::{self, run};
 use super::client::Client;
 use super::error::DemoError;
@@ -14,6 +12,7 @@ use super::processes;
 use super::screen::Screen;
 use super::specification;
 use super::stage::{Stage, write};
+use crate::runtime_v1 as cri;
 
 /// The pod, once it is up.
 struct Pod {
