@@ -88,6 +88,11 @@ static PODS: AtomicU32 = AtomicU32::new(0);
 impl Pod {
     /// A shim that has no sandbox yet.
     pub fn spawn() -> Self {
+        Self::spawn_by(&[])
+    }
+
+    /// A shim that another program executes, such as `unshare`.
+    pub fn spawn_by(wrapper: &[&str]) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("carpel-shim-")
             .tempdir()
@@ -103,8 +108,10 @@ impl Pod {
         let (socket, other) = socket::pair().unwrap();
         let program =
             std::env::var("CARPEL_SHIM").unwrap_or(env!("CARGO_BIN_EXE_carpel-shim").into());
-        let shim = Command::new(program)
-            .arg("test")
+        let mut line = wrapper.to_vec();
+        line.extend([program.as_str(), "test"]);
+        let shim = Command::new(line[0])
+            .args(&line[1..])
             .stdin(Stdio::from(other))
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
@@ -149,12 +156,33 @@ impl Pod {
     pub fn with(change: impl FnOnce(&mut CreateSandbox)) -> Self {
         let mut pod = Self::spawn();
         change(&mut pod.sandbox);
-        pod.hello(0);
-        let create = Operation::CreateSandbox(pod.sandbox.clone());
-        match pod.ask(create) {
-            Answer::CreateSandbox(_) => pod,
+        pod.create_sandbox();
+        pod
+    }
+
+    /// Says Hello and makes the sandbox.
+    pub fn create_sandbox(&mut self) {
+        self.hello(0);
+        let create = Operation::CreateSandbox(self.sandbox.clone());
+        match self.ask(create) {
+            Answer::CreateSandbox(_) => {}
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The shim's child of that name.
+    pub fn child(&self, name: &str) -> rustix::process::Pid {
+        let shim = self.shim.id();
+        let children = fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap();
+        let mut children = children.split_whitespace();
+        let is_it = |pid: &&str| {
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
+            comm.is_ok_and(|comm| comm.trim() == name)
+        };
+        let pid = children
+            .find(is_it)
+            .unwrap_or_else(|| panic!("no child {name}"));
+        rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap()
     }
 
     pub fn sandbox(&self) -> CreateSandbox {
