@@ -47,6 +47,7 @@ use carpel_shim_protocol::message::response::Result as Answer;
 use rustix::process::Pid;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 
 /// How long an exit waits for the rest of the output: a frozen file system must not delay it longer.
 const DRAIN_NANOSECONDS: u64 = 1_000_000_000;
@@ -117,7 +118,12 @@ impl Server {
         };
         let (control, child_control) = socket::pair().step(|| "make a control socket".into())?;
         let infra = sandbox.infra.as_ref().map(|(_, pidfd)| pidfd.as_fd());
-        let [input, output, error] = &streams.child;
+        let Streams {
+            child,
+            stdin,
+            outputs,
+        } = streams;
+        let [input, output, error] = &child;
         let start = Start {
             steps,
             process,
@@ -137,36 +143,24 @@ impl Server {
         let memory = MemoryWatch::new(&create.cgroup);
         let (pid, pidfd) =
             start::clone_child(&birth, &start).step(|| "clone the container".into())?;
-        let mut container = Container {
-            serial: 0,
-            id: create.container_id.clone(),
-            cgroup: create.cgroup.clone(),
-            stage: Stage::Creating,
-            pid: Some(pid),
-            pidfd,
-            control: Some(control),
-            stdin: None,
-            terminal: None,
-            log_path: create.log_path.clone(),
-            user: Default::default(),
-            started_at: 0,
-            killed_on_request: false,
-            memory,
-            mount_namespace: None,
-            exit: ContainerExited::default(),
-            waiting: Vec::new(),
-            reopening: Vec::new(),
-        };
-        if let Err(failure) = self.take_in(&mut container, streams) {
+        let mut container = Container::new(create, (pid, pidfd), control);
+        container.memory = memory;
+        // The child's ends are the child's alone now: the log writer may be cloned next, and must not hold them open.
+        drop((child_control, child));
+        container.stdin = stdin;
+        if let Err(failure) = self.take_in(&mut container, outputs) {
             container.undo(failure);
         }
         Ok(container)
     }
 
     /// Watches the child and hands its output to the log.
-    fn take_in(&mut self, container: &mut Container, streams: Streams) -> Outcome<()> {
+    fn take_in(
+        &mut self,
+        container: &mut Container,
+        outputs: Option<(OwnedFd, OwnedFd)>,
+    ) -> Outcome<()> {
         container.serial = self.take_serial();
-        container.stdin = streams.stdin;
         if let Some(control) = &container.control {
             let step = || "watch the container".to_owned();
             socket::set_nonblocking(control).step(step)?;
@@ -180,7 +174,7 @@ impl Server {
             let added = self.poller.add(memory.descriptor(), token, EventFlags::PRI);
             ignore(added, "the counters are read at the exit all the same");
         }
-        if let Some((stdout, stderr)) = streams.outputs {
+        if let Some((stdout, stderr)) = outputs {
             self.log
                 .add(
                     &container.id,
@@ -264,7 +258,7 @@ impl Server {
         }
     }
 
-    fn take_terminal(&mut self, serial: u32, master: std::os::fd::OwnedFd) {
+    fn take_terminal(&mut self, serial: u32, master: OwnedFd) {
         let Some(container) = self
             .containers
             .iter_mut()

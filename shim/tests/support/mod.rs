@@ -170,19 +170,24 @@ impl Pod {
         }
     }
 
-    /// The shim's child of that name.
+    /// The shim's child of that name, when it has got that name.
     pub fn child(&self, name: &str) -> rustix::process::Pid {
+        let mut found = None;
+        wait_until(name, || {
+            found = self.find_child(name);
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    fn find_child(&self, name: &str) -> Option<rustix::process::Pid> {
         let shim = self.shim.id();
         let children = fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap();
-        let mut children = children.split_whitespace();
-        let is_it = |pid: &&str| {
+        let pid = children.split_whitespace().find(|pid| {
             let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
             comm.is_ok_and(|comm| comm.trim() == name)
-        };
-        let pid = children
-            .find(is_it)
-            .unwrap_or_else(|| panic!("no child {name}"));
-        rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap()
+        })?;
+        rustix::process::Pid::from_raw(pid.parse().unwrap())
     }
 
     pub fn sandbox(&self) -> CreateSandbox {
