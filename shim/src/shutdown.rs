@@ -75,6 +75,7 @@ impl Server {
             return;
         }
         self.last_records();
+        self.log.stop();
         let waiting = self.shutting_down.as_mut();
         if let Some(waiting) = waiting {
             self.outbox.answer_all(waiting, &Answer::Shutdown(Done {}));

@@ -161,6 +161,7 @@ impl Writer {
         let is_large = std::mem::take(&mut self.round) >= ROUND;
         self.last_round = now;
         if is_fast && !is_large {
+            // Interrupted is as good as over.
             drop(rustix::thread::nanosleep(&PAUSE));
             self.last_round = monotonic();
         }
@@ -193,7 +194,7 @@ impl Writer {
             Batch::Nothing => {}
             Batch::End => {
                 // Closing is not enough: the shim holds the open file too, and it would stay ready for ever.
-                drop(epoll::delete(&self.epoll, stream.descriptor()));
+                epoll::delete(&self.epoll, stream.descriptor()).ok();
                 *place = None;
                 if !self.is_controlled && container.streams.iter().all(Option::is_none) {
                     self.containers.remove(position);
@@ -285,14 +286,14 @@ impl Writer {
         let container = self.containers.remove(position);
         for stream in container.streams.iter().flatten() {
             // As above: the shim may hold the open file still.
-            drop(epoll::delete(&self.epoll, stream.descriptor()));
+            epoll::delete(&self.epoll, stream.descriptor()).ok();
         }
     }
 
     /// The shim has gone. What the containers still say is written to the end.
     fn leave_alone(&mut self) {
         self.is_controlled = false;
-        drop(epoll::delete(&self.epoll, &self.control));
+        epoll::delete(&self.epoll, &self.control).ok();
         self.containers
             .retain(|container| container.streams.iter().any(Option::is_some));
     }
@@ -319,14 +320,12 @@ impl Writer {
         let Some(bytes) = message.encode() else {
             return;
         };
-        while self.is_controlled {
-            match socket::send(self.control.as_fd(), &bytes, &[]) {
-                Err(Errno::AGAIN) => {
-                    let mut room = [PollFd::new(&self.control, PollFlags::OUT)];
-                    drop(rustix::event::poll(&mut room, None));
-                }
-                Ok(()) | Err(_) => return,
-            }
+        if !self.is_controlled {
+            return;
+        }
+        while socket::send(self.control.as_fd(), &bytes, &[]) == Err(Errno::AGAIN) {
+            let mut room = [PollFd::new(&self.control, PollFlags::OUT)];
+            rustix::event::poll(&mut room, None).ok();
         }
     }
 
