@@ -564,6 +564,17 @@ fn on_the_host(pod: &Pod, line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+fn all_capabilities() -> CapabilitySets {
+    let all = u64::MAX >> 23;
+    CapabilitySets {
+        bounding: all,
+        effective: all,
+        permitted: all,
+        inheritable: 0,
+        ambient: 0,
+    }
+}
+
 #[test]
 fn root_mounts_spread_as_asked() {
     needs_a_node!();
@@ -584,14 +595,7 @@ fn root_mounts_spread_as_asked() {
                 echo > /share/mounted; sleep 1000";
     let mut create = pod.container("a", line);
     on_the_host(&pod, &format!("mkdir {host}/shared/inside"));
-    let all = u64::MAX >> 23;
-    create.process.as_mut().unwrap().capabilities = Some(CapabilitySets {
-        bounding: all,
-        effective: all,
-        permitted: all,
-        inheritable: 0,
-        ambient: 0,
-    });
+    create.process.as_mut().unwrap().capabilities = Some(all_capabilities());
     create.root_propagation = "shared".into();
     for (name, option) in [
         ("private", "rprivate"),
