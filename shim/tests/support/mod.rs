@@ -459,7 +459,8 @@ pub fn write_file(path: &Path, text: &str) -> std::io::Result<()> {
         .write_all(text.as_bytes())
 }
 
-fn make_busybox(root: &Path) {
+/// A root file system of busybox.
+pub fn make_busybox(root: &Path) {
     for directory in ["bin", "etc", "tmp", "root"] {
         fs::create_dir_all(root.join(directory)).unwrap();
     }
