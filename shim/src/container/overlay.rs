@@ -53,12 +53,9 @@ fn common_directory(paths: &[String]) -> Option<&str> {
     let ends = first
         .match_indices('/')
         .map(|(index, slash)| index.saturating_add(slash.len()));
-    let prefixes = ends.filter_map(|end| first.get(..end));
-    prefixes
-        .filter(|prefix| {
-            paths
-                .iter()
-                .all(|path| path.len() > prefix.len() && path.starts_with(prefix))
-        })
-        .next_back()
+    let mut prefixes = ends.filter_map(|end| first.get(..end));
+    prefixes.rfind(|prefix| {
+        let holds = |path: &String| path.len() > prefix.len() && path.starts_with(prefix);
+        paths.iter().all(holds)
+    })
 }
