@@ -85,7 +85,7 @@ pub trait PodService: Clone + Send + Sync + 'static {
         filter: &SandboxFilter,
     ) -> impl Future<Output = Vec<SandboxStatistics>> + Send;
     /// CRI Status.
-    fn report(&self) -> RuntimeReport;
+    fn report(&self) -> impl Future<Output = RuntimeReport> + Send;
 }
 
 impl PodService for Pods {
@@ -172,7 +172,7 @@ impl PodService for Pods {
         self.list_sandbox_statistics(filter).await
     }
 
-    fn report(&self) -> RuntimeReport {
-        self.report()
+    async fn report(&self) -> RuntimeReport {
+        self.report().await
     }
 }

@@ -22,26 +22,19 @@ const SHIM_LEAF: &str = "shim";
 #[derive(Debug)]
 pub(super) struct NodeCgroups {
     cgroups: Cgroups,
-    default_parent: String,
     shim_cgroup: ShimCgroup,
 }
 
 impl NodeCgroups {
-    /// Below `default_parent` where a pod names no parent.
-    pub(super) fn new(cgroups: Cgroups, default_parent: String, shim_cgroup: ShimCgroup) -> Self {
+    /// In that hierarchy.
+    pub(super) fn new(cgroups: Cgroups, shim_cgroup: ShimCgroup) -> Self {
         Self {
             cgroups,
-            default_parent,
             shim_cgroup,
         }
     }
 
     fn pod(&self, parent: &str, sandbox_id: &str) -> Result<PodCgroup, PodError> {
-        let parent = if parent.is_empty() {
-            &self.default_parent
-        } else {
-            parent
-        };
         self.cgroups
             .pod(parent, sandbox_id)
             .map_err(|error| told(sandbox(sandbox_id), "name its cgroup", error))

@@ -59,7 +59,6 @@ pub async fn run(
         networks: Arc::new(NodeNetworks::new(network)),
         cgroups: Arc::new(NodeCgroups::new(
             cgroups,
-            config.cgroup.parent.display().to_string(),
             config.cgroup.shim_cgroup,
         )),
         images: Arc::new(NodeImages::new(images.clone())),
@@ -111,7 +110,7 @@ async fn open_images(config: &Config) -> Result<Images, DaemonError> {
         plain_http: config.registry.plain_http.clone(),
         pinned: config.image.pinned.clone(),
         max_concurrent_downloads: config.image.max_concurrent_downloads.get(),
-        no_progress: Duration::from_secs(config.image.pull_no_progress_timeout_seconds),
+        no_progress: Duration::from_secs(config.image.pull_no_progress_timeout_seconds.get()),
         ..ImagesConfig::default()
     };
     match tokio::task::spawn_blocking(move || Images::open(settings)).await {

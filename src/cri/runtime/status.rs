@@ -10,8 +10,11 @@ use crate::cri::wire::runtime::{
 };
 use crate::pod::RuntimeReport;
 
-pub(in crate::cri) fn status<P: PodService>(pods: &P, request: StatusRequest) -> StatusResponse {
-    let report = pods.report();
+pub(in crate::cri) async fn status<P: PodService>(
+    pods: &P,
+    request: StatusRequest,
+) -> StatusResponse {
+    let report = pods.report().await;
     StatusResponse {
         status: Some(RuntimeStatus {
             conditions: vec![
