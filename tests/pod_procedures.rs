@@ -1,6 +1,7 @@
 //! The procedures of pods against fakes with a ledger: whatever fails, nothing is left, and nothing is lost.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a test says what went wrong by panicking"
 )]
 

@@ -4,8 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use carpel::cri::wire::runtime as cri;
-
 use super::busybox::{self, run};
 use super::client::Client;
 use super::error::DemoError;
@@ -14,6 +12,7 @@ use super::processes;
 use super::screen::Screen;
 use super::specification;
 use super::stage::{Stage, write};
+use crate::runtime_v1 as cri;
 
 /// The pod, once it is up.
 struct Pod {
@@ -72,7 +71,7 @@ fn import(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
 }
 
 async fn bring_up(
-    stage: &Stage,
+    stage: &mut Stage,
     client: &mut Client,
     screen: &mut Screen,
 ) -> Result<Pod, DemoError> {
@@ -89,12 +88,15 @@ async fn bring_up(
     let start = Instant::now();
     let sandbox_id = client.run_sandbox(sandbox.clone()).await?;
     let sandbox_took = start.elapsed();
+    stage.note(&sandbox_id);
     let config = specification::web(&settings);
     let web_id = client.create(&sandbox_id, sandbox.clone(), config).await?;
+    stage.note(&web_id);
     client.start(&web_id).await?;
     let first_took = start.elapsed();
     let config = specification::client();
     let client_id = client.create(&sandbox_id, sandbox, config).await?;
+    stage.note(&client_id);
     client.start(&client_id).await?;
     screen.check(&format!(
         "sandbox ready after {}, first container running after {}, second after {}",

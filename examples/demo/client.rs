@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use carpel::cri::wire::runtime as cri;
+use crate::runtime_v1 as cri;
 use cri::runtime_service_client::RuntimeServiceClient;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use carpel::cri::wire::runtime as cri;
-
 use super::image::REFERENCE;
+use crate::runtime_v1 as cri;
 
 /// What the server reads.
 pub(crate) const SETTINGS: &str = "PORT=8080\nGREETING=\"hello from a file of the host\"\n";

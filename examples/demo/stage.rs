@@ -18,8 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Stage {
     directory: PathBuf,
-    /// Below every cgroup2 mount.
-    cgroup: String,
+    /// Ids of sandboxes and containers: what is left of them is found by these.
+    ids: Vec<String>,
+    /// Groups of Carpel that were there before, as on a machine that runs it: they stay.
+    cgroups_before: Vec<PathBuf>,
     carpel: PathBuf,
     daemon: Option<Child>,
 }
@@ -45,14 +47,18 @@ impl Stage {
         let carpel = beside_the_demo()?;
         processes::adopt_orphans().map_err(DemoError::Subreaper)?;
         let name = format!("carpel-demo-{}", std::process::id());
-        let directory = std::env::temp_dir().join(&name);
+        let directory = std::env::temp_dir().join(name);
         for folder in ["", "root", "run", "netns", "logs", "config"] {
             let folder = directory.join(folder);
             fs::create_dir_all(&folder).map_err(DemoError::file("make", folder))?;
         }
         Ok(Self {
             directory,
-            cgroup: name,
+            ids: Vec::new(),
+            cgroups_before: own_groups()
+                .into_iter()
+                .filter(|path| path.is_dir())
+                .collect(),
             carpel,
             daemon: None,
         })
@@ -60,6 +66,11 @@ impl Stage {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    /// Notes the id of a sandbox or a container.
+    pub(crate) fn note(&mut self, id: &str) {
+        self.ids.push(id.to_owned());
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -81,12 +92,8 @@ impl Stage {
             path("root"),
             path("run")
         );
-        if let Some(shim) = std::env::var_os("CARPEL_SHIM") {
-            text.push_str(&format!("shim = {:?}\n", shim.display().to_string()));
-        }
         text.push_str(&format!(
-            "\n[cgroup]\nparent = \"/{}\"\nmissing_controllers = \"warn\"\n\n[pod]\nnamespace_directory = {:?}\n",
-            self.cgroup,
+            "\n[cgroup]\nmissing_controllers = \"warn\"\n\n[pod]\nnamespace_directory = {:?}\n",
             path("netns")
         ));
         let file = self.path("carpel.toml");
@@ -162,7 +169,7 @@ impl Stage {
     }
 
     /// What an interrupted demo has not come to.
-    async fn remove_pods(&self, screen: &mut Screen) {
+    async fn remove_pods(&mut self, screen: &mut Screen) {
         if self.daemon.is_none() {
             return;
         }
@@ -170,6 +177,7 @@ impl Stage {
             let mut client = Client::connect(&self.socket()).await?;
             for id in client.sandboxes().await? {
                 screen.say("the pod is still there: stopped and removed");
+                self.note(&id);
                 client.stop_sandbox(&id).await?;
                 client.remove_sandbox(&id).await?;
             }
@@ -231,22 +239,24 @@ impl Stage {
         processes::reap();
     }
 
-    /// The pods' parent is the daemon's to keep, so it is removed here; a group inside it is a fault.
+    /// A group of the pod is a fault. The groups that Carpel keeps between pods are removed if they were not there before.
     fn remove_cgroups(&self, left: &mut Vec<String>) {
         for mount in mounts("cgroup2") {
-            let parent = mount.join(&self.cgroup);
-            let mut folders = folders_below(&parent);
-            // The group of all shims stays as long as the parent does.
-            for folder in &folders {
-                if *folder != parent && *folder != parent.join("shims") {
-                    left.push(format!("cgroup {}", folder.display()));
-                }
+            let mut folders = folders_below(&mount);
+            folders.retain(|folder| {
+                let name = folder.file_name().unwrap_or_default().to_string_lossy();
+                self.ids.iter().any(|id| name.contains(id.as_str()))
+            });
+            for folder in folders.iter().rev() {
+                left.push(format!("cgroup {}", folder.display()));
+                // What holds it is told above; the processes in it are dead.
+                fs::remove_dir(folder).ok();
             }
-            folders.sort_by_key(|folder| std::cmp::Reverse(folder.components().count()));
-            for folder in folders {
-                if let Err(error) = fs::remove_dir(&folder) {
-                    left.push(format!("cgroup {} ({error})", folder.display()));
-                }
+        }
+        for folder in own_groups() {
+            if folder.is_dir() && !self.cgroups_before.contains(&folder) {
+                // Another Carpel may have begun to use it meanwhile.
+                fs::remove_dir(&folder).ok();
             }
         }
     }
@@ -280,6 +290,14 @@ fn beside_the_demo() -> Result<PathBuf, DemoError> {
     } else {
         Err(DemoError::NotBuilt { path })
     }
+}
+
+/// The groups that Carpel keeps between pods, children before parents.
+fn own_groups() -> Vec<PathBuf> {
+    mounts("cgroup2")
+        .into_iter()
+        .flat_map(|mount| [mount.join("carpel/shims"), mount.join("carpel")])
+        .collect()
 }
 
 /// Writes a small file of the demo.

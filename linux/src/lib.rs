@@ -6,6 +6,7 @@
 //! errno that means "not here".
 
 pub mod allocator;
+pub mod bpf;
 pub mod clone;
 pub mod credentials;
 mod error;
@@ -20,6 +21,7 @@ pub mod process;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod spawn;
 pub mod terminal;
 
 pub use error::Error;

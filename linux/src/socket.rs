@@ -145,6 +145,19 @@ pub fn send(
     }
 }
 
+/// How many bytes the next packet has, without taking it; 0 is the end of the connection. A buffer made for it touches no
+/// more memory than it needs.
+///
+/// # Errors
+///
+/// `EAGAIN` when none is there.
+pub fn next_length(socket: BorrowedFd<'_>) -> std::result::Result<usize, Errno> {
+    let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
+    let (_filled, length) =
+        rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut [0_u8; 0][..], flags))?;
+    Ok(length)
+}
+
 /// Receives one packet into `buffer`.
 ///
 /// # Errors
@@ -204,6 +217,19 @@ mod tests {
         assert_eq!(received.descriptors.len(), 2);
         drop(left);
         assert_eq!(receive(right.as_fd(), &mut buffer).unwrap().length, 0);
+    }
+
+    #[test]
+    fn the_length_of_a_packet_is_known_before_it_is_taken() {
+        let (left, right) = pair().unwrap();
+        set_nonblocking(&right).unwrap();
+        assert_eq!(next_length(right.as_fd()), Err(Errno::AGAIN));
+        send(left.as_fd(), &[1; 3000], &[left.as_fd()]).unwrap();
+        assert_eq!(next_length(right.as_fd()), Ok(3000));
+        let received = receive(right.as_fd(), &mut [0; 3000]).unwrap();
+        assert_eq!((received.length, received.descriptors.len()), (3000, 1));
+        drop((left, received));
+        assert_eq!(next_length(right.as_fd()), Ok(0));
     }
 
     #[test]

@@ -24,7 +24,8 @@ use std::path::Path;
 use std::path::PathBuf;
 
 fn main() {
-    let tests: [(&str, fn() -> Result<(), &'static str>); 4] = [
+    type Test = fn() -> Result<(), &'static str>;
+    let tests: [(&str, Test); 4] = [
         ("a_caller_with_threads_is_refused", refuses_threads),
         ("root_the_child_is_in_the_cgroup", child_is_in_the_cgroup),
         ("root_the_child_is_pid_1_of_a_new_namespace", child_is_pid_1),

@@ -17,7 +17,7 @@ use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 
-/// Room for the largest inline packet and its envelope; one byte more would be a truncated packet, which is an error.
+/// A larger packet is not of this protocol.
 const BUFFER_BYTES: usize = carpel_shim_protocol::MAXIMUM_PACKET_BYTES;
 /// Responses that wait for a daemon that does not read; more, and the connection is given up.
 const REPLIES: usize = 256;
@@ -72,8 +72,12 @@ impl Connection {
 
     /// Reads one packet.
     pub(crate) fn receive(&mut self) -> Incoming {
-        // calloc'd and freed: the pages that no packet reaches are never touched.
-        let mut buffer = vec![0; BUFFER_BYTES];
+        let length = match socket::next_length(self.socket.as_fd()) {
+            Ok(length) if (1..=BUFFER_BYTES).contains(&length) => length,
+            Err(Errno::AGAIN) => return Incoming::Nothing,
+            _ => return Incoming::Closed,
+        };
+        let mut buffer = vec![0; length];
         let mut received = match socket::receive(self.socket.as_fd(), &mut buffer) {
             Ok(received) if received.length > 0 => received,
             Err(Errno::AGAIN) => return Incoming::Nothing,

@@ -69,7 +69,7 @@ fn render(exit: &ContainerExited) -> String {
     let written = write!(
         text,
         "\",\"exit_code\":{},\"signal\":{},\"exited_at_nanoseconds\":{},\"killed_on_request\":{},\"oom_kill\":{},\
-         \"oom_group_kill\":{},\"last_oom_at_nanoseconds\":{},\"lost_log_lines\":{}}}\n",
+         \"oom_group_kill\":{},\"last_oom_at_nanoseconds\":{},\"lost_log_lines\":{}}}",
         exit.exit_code,
         exit.signal,
         exit.exited_at_nanoseconds,
@@ -80,6 +80,7 @@ fn render(exit: &ContainerExited) -> String {
         exit.lost_log_lines,
     );
     ignore(written, "writing to a String cannot fail");
+    text.push('\n');
     text
 }
 

@@ -6,6 +6,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod cleaner;
 mod connection;
 mod container;
 mod exit_record;

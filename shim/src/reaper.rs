@@ -65,6 +65,7 @@ impl Server {
             self.log.writer_exited();
             self.take_log_events();
         }
+        self.cleaners.retain(|cleaner| *cleaner != pid);
         // Else an orphan of some container: reaping it was all.
     }
 }

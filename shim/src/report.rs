@@ -72,7 +72,12 @@ fn bounded(failure: &Failure) -> Failure {
 
 /// Reads a report, without waiting.
 pub(crate) fn receive(control: &OwnedFd) -> Heard {
-    let mut buffer = vec![0; BYTES];
+    let length = match socket::next_length(control.as_fd()) {
+        Ok(length) if (1..=BYTES).contains(&length) => length,
+        Err(Errno::AGAIN) => return Heard::Nothing,
+        _ => return Heard::End,
+    };
+    let mut buffer = vec![0; length];
     let mut received = match socket::receive(control.as_fd(), &mut buffer) {
         Ok(received) => received,
         Err(Errno::AGAIN) => return Heard::Nothing,

@@ -17,6 +17,7 @@ use crate::time;
 use carpel_linux::process;
 use carpel_linux::signal;
 use carpel_linux::socket;
+use rustix::process::Pid;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ pub(crate) struct Server {
     pub(crate) log: LogWriter,
     /// The log's descriptor is in the poller.
     pub(crate) log_watched: Option<i32>,
+    /// Processes that take mounts down.
+    pub(crate) cleaners: Vec<Pid>,
     pub(crate) next_serial: u32,
     /// Shutdown requests; some: no new work is taken.
     pub(crate) shutting_down: Option<Vec<u64>>,
@@ -65,6 +68,7 @@ impl Server {
             execs: Vec::new(),
             log: LogWriter::new(),
             log_watched: None,
+            cleaners: Vec::new(),
             next_serial: 1,
             shutting_down: None,
             done: false,
@@ -182,7 +186,8 @@ impl Server {
         }
     }
 
-    fn flush(&mut self) {
+    /// Sends what can be sent without waiting.
+    pub(crate) fn flush(&mut self) {
         let Some(connection) = &mut self.connection else {
             self.outbox.replies.clear();
             return;

@@ -64,7 +64,12 @@ impl Server {
             );
             return;
         }
+        // Their mounts must be gone before the daemon takes the directories away.
+        if !self.cleaners.is_empty() {
+            return;
+        }
         self.last_records();
+        self.log.stop();
         let waiting = self.shutting_down.as_mut();
         if let Some(waiting) = waiting {
             self.outbox.answer_all(waiting, &Answer::Shutdown(Done {}));

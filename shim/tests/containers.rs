@@ -541,14 +541,10 @@ fn root_requests_may_be_repeated_and_wrong_ones_are_refused() {
     pod.shut_down();
 }
 
-#[test]
-fn root_a_large_request_and_many_layers_are_taken() {
-    needs_a_node!();
-    let mut pod = Pod::new();
-    let mut create = pod.container(
-        "a",
-        "[ ${#LARGE} = 100000 ] && [ -e /layer-119 ] && [ -e /layer-0 ]",
-    );
+/// A container of 120 layers above one of busybox, below a directory of that name.
+fn many_layers(pod: &Pod, id: &str, folder: &str) -> CreateContainer {
+    let line = "[ ${#LARGE} = 100000 ] && [ -e /layer-119 ] && [ -e /layer-0 ]";
+    let mut create = pod.container(id, line);
     let large = format!("LARGE={}", "x".repeat(100_000));
     create
         .process
@@ -556,26 +552,146 @@ fn root_a_large_request_and_many_layers_are_taken() {
         .unwrap()
         .environment
         .push(large.into_bytes());
-    let mut lower = Vec::new();
+    let folder = pod.directory.path().join(folder);
+    let mut lower: Vec<String> = Vec::new();
     for number in 0..120 {
         let name = format!("layer-{number}");
-        let directory = pod
-            .directory
-            .path()
-            .join("a-long-name-of-a-directory-of-layers")
-            .join(&name);
+        let directory = folder.join(&name);
         std::fs::create_dir_all(directory.join(&name)).unwrap();
         lower.push(directory.to_str().unwrap().to_owned());
     }
-    create.root.as_mut().unwrap().lower.splice(0..0, lower);
+    let base = folder.join("base");
+    support::make_busybox(&base);
+    lower.push(base.to_str().unwrap().to_owned());
+    create.root.as_mut().unwrap().lower = lower;
+    create
+}
+
+#[test]
+fn root_a_large_request_and_many_layers_are_taken() {
+    needs_a_node!();
+    let mut pod = Pod::new();
+    // Names that are too long for a page together, but not relative to their directory.
+    let create = many_layers(&pod, "a", "a-long-name-of-a-directory-of-layers");
+    assert_eq!(pod.run_to_end(create).exit_code, 0);
+    // A colon in a name needs the new interface.
+    let create = many_layers(&pod, "b", "layers:");
     match pod.create(create) {
         Ok(_) => {
-            pod.start("a").unwrap();
-            assert_eq!(pod.exit_of("a").exit_code, 0);
+            pod.start("b").unwrap();
+            assert_eq!(pod.exit_of("b").exit_code, 0);
         }
         // lowerdir+ came with Linux 6.5.
-        Err(failure) => {
-            println!("SKIP the kernel takes no overlay of many long names: {failure:?}")
-        }
+        Err(failure) => println!("SKIP the kernel has no lowerdir+: {failure:?}"),
     }
+}
+
+#[test]
+fn root_the_log_is_complete_when_the_exit_is_told() {
+    needs_a_node!();
+    let mut pod = Pod::new();
+    let path = pod.directory.path().join("log");
+    let line = "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done; echo -n error >&2";
+    let mut create = pod.container("a", line);
+    create.log_path = path.to_str().unwrap().to_owned();
+    let exit = pod.run_to_end(create);
+    assert_eq!((exit.exit_code, exit.lost_log_lines), (0, 0));
+    let log = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(log.lines().count(), 2001);
+    assert!(log.contains(" stdout F line 1999\n"), "{log}");
+    let error = log.lines().find(|line| line.contains(" stderr ")).unwrap();
+    assert!(error.ends_with(" error"), "{error}");
+}
+
+#[test]
+fn root_the_output_of_a_terminal_is_logged() {
+    needs_a_node!();
+    let mut pod = Pod::new();
+    let path = pod.directory.path().join("log");
+    let mut create = pod.container("a", "echo out; echo error >&2");
+    create.log_path = path.to_str().unwrap().to_owned();
+    create.process.as_mut().unwrap().terminal = true;
+    pod.run_to_end(create);
+    let log = std::fs::read_to_string(&path).unwrap();
+    let texts: Vec<_> = log
+        .lines()
+        .map(|line| line.splitn(4, ' ').last().unwrap().trim())
+        .collect();
+    assert_eq!(texts, ["out", "error"]);
+}
+
+#[test]
+fn root_a_log_is_opened_again_on_request() {
+    needs_a_node!();
+    let mut pod = Pod::new();
+    let path = pod.directory.path().join("log");
+    let line = "echo one; echo > /share/up; until [ -e /share/go ]; do sleep 0.01; done; echo two";
+    let mut create = pod.container("a", line);
+    create.log_path = path.to_str().unwrap().to_owned();
+    pod.run(create);
+    pod.wait_for("up");
+    support::wait_until("the first line", || {
+        std::fs::read_to_string(&path).unwrap().ends_with("one\n")
+    });
+    std::fs::rename(&path, path.with_extension("1")).unwrap();
+    let reopen = |id: &str| {
+        request::Operation::ReopenLog(ReopenLog {
+            container_id: id.into(),
+        })
+    };
+    assert_eq!(pod.ask(reopen("a")), Answer::ReopenLog(Done {}));
+    assert!(
+        matches!(pod.ask(reopen("missing")), Answer::Failure(failure) if failure.kind() == FailureKind::FailureNotFound)
+    );
+    support::write_file(&pod.share().join("go"), "").unwrap();
+    pod.exit_of("a");
+    let log = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        log.lines().count() == 1 && log.ends_with(" stdout F two\n"),
+        "{log}"
+    );
+}
+
+#[test]
+fn root_standard_input_is_null_or_a_pipe_that_stays_open() {
+    needs_a_node!();
+    let mut pod = Pod::new();
+    let exit = pod.run_to_end(pod.container("a", "cat; exit 4"));
+    assert_eq!(exit.exit_code, 4);
+    let mut create = pod.container("b", "echo > /share/up; cat; exit 4");
+    create.stdin = true;
+    pod.run(create);
+    pod.wait_for("up");
+    let state = pod.hello(0);
+    let stage = state
+        .containers
+        .iter()
+        .find(|container| container.container_id == "b")
+        .unwrap()
+        .stage();
+    assert_eq!(stage, container_state::Stage::Running);
+}
+
+#[test]
+fn root_an_exit_that_cannot_be_recorded_is_told_and_recorded_later() {
+    needs_a_node!();
+    let mut pod = Pod::new();
+    pod.run(pod.container("a", "until [ -e /share/go ]; do sleep 0.01; done; exit 6"));
+    // A file in the place of the directory stands for a disk that takes no files.
+    let directory = pod.pod_directory().join("containers/a");
+    std::fs::remove_dir(&directory).unwrap();
+    support::write_file(&directory, "").unwrap();
+    support::write_file(&pod.share().join("go"), "").unwrap();
+    assert_eq!(pod.exit_of("a").exit_code, 6);
+    let state = pod.hello(u64::MAX);
+    assert_eq!(state.containers[0].exit.as_ref().unwrap().exit_code, 6);
+    std::fs::remove_file(&directory).unwrap();
+    std::fs::create_dir(&directory).unwrap();
+    let record = directory.join("exit.json");
+    support::wait_until("the record", || record.exists());
+    assert!(
+        std::fs::read_to_string(record)
+            .unwrap()
+            .contains("\"exit_code\":6,")
+    );
 }

@@ -8,7 +8,7 @@
 )]
 
 #[path = "../src/log/mod.rs"]
-#[allow(dead_code, reason = "their unit tests are the shim's")]
+#[allow(dead_code, unused_imports, reason = "their unit tests are the shim's")]
 mod log;
 
 #[path = "log_writer/bench.rs"]
@@ -37,6 +37,9 @@ use support::produce;
 
 type Outcome = Result<(), &'static str>;
 
+/// Its name and itself.
+type Test = (&'static str, fn() -> Outcome);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
@@ -45,7 +48,7 @@ fn main() {
         Some("--bench") => return bench::run(),
         _ => {}
     }
-    let tests: [(&str, fn() -> Outcome); 9] = [
+    let tests: [Test; 10] = [
         ("all_output_of_all_containers_arrives", all_output_arrives),
         (
             "reopening_under_load_loses_and_doubles_nothing",
@@ -57,6 +60,7 @@ fn main() {
         ("nothing_is_kept_without_a_path", discarded),
         ("a_removed_container_is_forgotten", removed),
         ("without_the_shim_output_is_written_to_its_end", shim_gone),
+        ("stopping_leaves_no_process", stopped),
         ("root_a_full_disk_stops_no_container", full_disk),
     ];
     let wanted = |name: &str| arguments.iter().all(|part| name.contains(part.as_str()));
@@ -324,6 +328,19 @@ fn shim_gone() -> Outcome {
     Ok(())
 }
 
+fn stopped() -> Outcome {
+    let mut pod = Pod::new();
+    let (stdout, _end) = pipe();
+    pod.add("c", stdout, None);
+    let process = pod.writer.writer_pid();
+    pod.writer.stop();
+    assert_eq!(pod.writer.writer_pid(), None);
+    // Reaped, although a container's output had not ended.
+    let none = rustix::process::waitpid(process, rustix::process::WaitOptions::empty());
+    assert_eq!(none.err(), Some(Errno::CHILD));
+    Ok(())
+}
+
 fn full_disk() -> Outcome {
     if !rustix::process::geteuid().is_root() {
         return Err("not root");
@@ -348,11 +365,8 @@ fn full_disk() -> Outcome {
         bytes: 4 << 20,
     };
     let mut producer = produce(source, end.try_clone().unwrap());
-    let full = pod.wait_for(|event| matches!(event, LogEvent::Trouble { .. }));
-    let LogEvent::Trouble { errno, .. } = full else {
-        return Err("not reached");
-    };
-    assert_eq!(errno, Errno::NOSPC.raw_os_error());
+    let no_space = Errno::NOSPC.raw_os_error();
+    pod.wait_for(|event| matches!(event, LogEvent::Trouble { errno, .. } if *errno == no_space));
     assert!(
         producer.wait().unwrap().success(),
         "the producer is not held up"

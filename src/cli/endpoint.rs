@@ -2,40 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use tokio::fs::File;
+use tokio::runtime::Runtime;
+
 use super::arguments::DaemonAddress;
 use super::error::CliError;
 use crate::config::Config;
-
-/// Why the daemon did not answer as asked.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum EndpointError {
-    #[error("connect to the daemon at {socket}", socket = socket.display())]
-    Connect {
-        socket: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("this build has no client")]
-    NoClient,
-}
-
-/// What the daemon says of itself.
-#[derive(Debug, Clone, serde::Serialize)]
-pub(super) struct DaemonVersion {
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) cri_version: String,
-}
-
-/// An image as the daemon lists it.
-#[derive(Debug, Clone, serde::Serialize)]
-pub(super) struct ListedImage {
-    pub(super) id: String,
-    pub(super) references: Vec<String>,
-    pub(super) digests: Vec<String>,
-    pub(super) size_bytes: u64,
-    pub(super) pinned: bool,
-}
+use crate::cri::{Archive, Client, ImageSummary, Imported, Version};
 
 /// The daemon's socket: as the command line says, else as the configuration file says.
 pub(super) fn socket_of(address: &DaemonAddress) -> Result<PathBuf, CliError> {
@@ -47,7 +20,8 @@ pub(super) fn socket_of(address: &DaemonAddress) -> Result<PathBuf, CliError> {
 
 /// A connection to a daemon, for one command.
 pub(super) struct Daemon {
-    runtime: tokio::runtime::Runtime,
+    runtime: Runtime,
+    client: Client,
 }
 
 impl Daemon {
@@ -57,31 +31,30 @@ impl Daemon {
             .enable_all()
             .build()
             .map_err(CliError::Threads)?;
-        runtime
-            .block_on(tokio::net::UnixStream::connect(socket))
-            .map_err(|source| EndpointError::Connect {
-                socket: socket.to_owned(),
-                source,
-            })?;
-        Ok(Self { runtime })
+        let client = runtime.block_on(Client::connect(socket))?;
+        Ok(Self { runtime, client })
     }
 
-    /// CRI Version.
-    pub(super) fn version(&mut self) -> Result<DaemonVersion, CliError> {
-        Err(EndpointError::NoClient.into())
+    /// Who answers.
+    pub(super) fn version(&self) -> Result<Version, CliError> {
+        Ok(self.runtime.block_on(self.client.version())?)
     }
 
-    /// CRI ListImages.
-    pub(super) fn images(&mut self) -> Result<Vec<ListedImage>, CliError> {
-        Err(EndpointError::NoClient.into())
+    /// All images.
+    pub(super) fn images(&self) -> Result<Vec<ImageSummary>, CliError> {
+        Ok(self.runtime.block_on(self.client.list_images())?)
     }
 
-    /// Imports an archive that the daemon can open; the names that the image got.
+    /// Sends an archive; `progress` is told how many bytes have gone.
     pub(super) fn import(
-        &mut self,
-        _path: &Path,
-        _reference: Option<&str>,
-    ) -> Result<Vec<String>, CliError> {
-        Err(EndpointError::NoClient.into())
+        &self,
+        archive: Archive,
+        file: std::fs::File,
+        progress: impl FnMut(u64) + Send + 'static,
+    ) -> Result<Vec<Imported>, CliError> {
+        let call = self
+            .client
+            .import_image(archive, File::from_std(file), progress);
+        Ok(self.runtime.block_on(call)?)
     }
 }

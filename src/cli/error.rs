@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::endpoint::EndpointError;
 use crate::config::ConfigError;
+use crate::cri::ClientError;
 use crate::daemon::DaemonError;
 use crate::logging::LoggingError;
 
@@ -25,14 +25,14 @@ pub(super) enum CliError {
     Signals(#[source] io::Error),
     #[error("daemon")]
     Daemon(#[from] DaemonError),
-    #[error("find {path}", path = path.display())]
+    #[error("open {path}", path = path.display())]
     Path {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
     #[error(transparent)]
-    Endpoint(#[from] EndpointError),
+    Client(#[from] ClientError),
     #[error("print")]
     Print(#[from] io::Error),
     /// The findings are printed already.

@@ -1,16 +1,17 @@
 //! `carpel image`: imports archives into the daemon's store, and lists what is there.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::archive;
 use super::arguments::{ImageCommand, ImportArguments, ListArguments, TableOrJson};
-use super::endpoint::{self, Daemon, ListedImage};
+use super::endpoint::{self, Daemon};
 use super::error::CliError;
 use super::table;
 use super::writer::Writer;
+use crate::cri::{Archive, ImageSummary, Imported};
 
 pub(super) fn run<W: Write>(command: ImageCommand, output: &mut Writer<W>) -> Result<(), CliError> {
     match command {
@@ -20,42 +21,74 @@ pub(super) fn run<W: Write>(command: ImageCommand, output: &mut Writer<W>) -> Re
 }
 
 fn import<W: Write>(arguments: ImportArguments, output: &mut Writer<W>) -> Result<(), CliError> {
-    // The daemon opens the path, so it must not depend on our working directory.
-    let path = arguments
-        .archive
-        .canonicalize()
-        .map_err(|source| CliError::Path {
-            path: arguments.archive,
-            source,
-        })?;
-    let mut daemon = Daemon::connect(&endpoint::socket_of(&arguments.daemon)?)?;
-    let progress = progress_bar(&path);
-    let result = daemon.import(&path, arguments.reference.as_deref());
-    progress.finish_and_clear();
-    for reference in result? {
-        output.line(format!("imported {reference}"))?;
+    let path = arguments.archive;
+    let (file, length_bytes) = archive::open(&path).map_err(|source| CliError::Path {
+        path: path.clone(),
+        source,
+    })?;
+    let daemon = Daemon::connect(&endpoint::socket_of(&arguments.daemon)?)?;
+    let archive = Archive {
+        file_name: path.display().to_string(),
+        reference: arguments.reference,
+        length_bytes,
+    };
+    let bar = progress_bar(&path, length_bytes);
+    let shown = bar.clone();
+    let result = daemon.import(archive, file, move |sent| {
+        shown.set_position(sent);
+        if sent >= length_bytes {
+            shown.set_message("unpacking");
+        }
+    });
+    bar.finish_and_clear();
+    for image in result? {
+        output.line(format!("imported {}", names(&image)))?;
     }
     Ok(())
 }
 
-/// Shown on a terminal only.
-fn progress_bar(path: &std::path::Path) -> ProgressBar {
+/// On a terminal only.
+fn progress_bar(path: &Path, length_bytes: u64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new_spinner().with_message(format!("importing {}", path.display()));
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let bar = ProgressBar::new(length_bytes).with_message(name.to_string_lossy().into_owned());
+    if let Ok(style) =
+        ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}")
+    {
         bar.set_style(style);
     }
-    bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }
 
+/// What an imported image can be called by.
+fn names(image: &Imported) -> String {
+    if image.repo_tags.is_empty() {
+        image.id.clone()
+    } else {
+        image.repo_tags.join(", ")
+    }
+}
+
+/// An image as `--output json` shows it.
+#[derive(serde::Serialize)]
+struct ListedImage<'a> {
+    id: &'a str,
+    repo_tags: &'a [String],
+    repo_digests: &'a [String],
+    size_bytes: u64,
+    pinned: bool,
+}
+
 fn list<W: Write>(arguments: &ListArguments, output: &mut Writer<W>) -> Result<(), CliError> {
-    let socket: PathBuf = endpoint::socket_of(&arguments.daemon)?;
+    let socket = endpoint::socket_of(&arguments.daemon)?;
     let images = Daemon::connect(&socket)?.images()?;
     match arguments.output {
-        TableOrJson::Json => output.json(&images)?,
+        TableOrJson::Json => {
+            let listed: Vec<ListedImage<'_>> = images.iter().map(listed).collect();
+            output.json(&listed)?;
+        }
         TableOrJson::Table => {
             for line in table::lines(["IMAGE", "ID", "SIZE", "PINNED"], &rows(&images)) {
                 output.line(line)?;
@@ -65,22 +98,32 @@ fn list<W: Write>(arguments: &ListArguments, output: &mut Writer<W>) -> Result<(
     Ok(())
 }
 
+fn listed(image: &ImageSummary) -> ListedImage<'_> {
+    ListedImage {
+        id: &image.id,
+        repo_tags: &image.repo_tags,
+        repo_digests: &image.repo_digests,
+        size_bytes: image.size_bytes,
+        pinned: image.is_pinned,
+    }
+}
+
 /// A row for each name of an image; an image without a name has one all the same.
-fn rows(images: &[ListedImage]) -> Vec<[String; 4]> {
+fn rows(images: &[ImageSummary]) -> Vec<[String; 4]> {
     images
         .iter()
         .flat_map(|image| {
-            let names = if image.references.is_empty() {
+            let names = if image.repo_tags.is_empty() {
                 vec!["<none>".to_owned()]
             } else {
-                image.references.clone()
+                image.repo_tags.clone()
             };
             names.into_iter().map(|name| {
                 [
                     name,
                     short(&image.id),
                     table::bytes(image.size_bytes),
-                    if image.pinned { "yes" } else { "" }.to_owned(),
+                    if image.is_pinned { "yes" } else { "" }.to_owned(),
                 ]
             })
         })
@@ -98,12 +141,12 @@ mod tests {
 
     #[test]
     fn an_image_has_a_row_for_each_name_and_at_least_one() {
-        let image = |references: &[&str]| ListedImage {
+        let image = |references: &[&str]| ImageSummary {
             id: format!("sha256:{}", "a".repeat(64)),
-            references: references.iter().map(|name| (*name).to_owned()).collect(),
-            digests: Vec::new(),
+            repo_tags: references.iter().map(|name| (*name).to_owned()).collect(),
+            repo_digests: Vec::new(),
             size_bytes: 2000,
-            pinned: references.is_empty(),
+            is_pinned: references.is_empty(),
         };
         let rows = rows(&[image(&["one:1", "two:2"]), image(&[])]);
         let names: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();

@@ -2,6 +2,7 @@
 //!
 //! `serve` becomes the daemon; `image` and `version` talk to one through `endpoint.rs`; `doctor` and `config` need none.
 
+mod archive;
 mod arguments;
 mod configuration;
 mod doctor;

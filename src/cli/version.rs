@@ -3,26 +3,26 @@
 use std::io::Write;
 
 use super::arguments::{TextOrJson, VersionArguments};
-use super::endpoint::{self, Daemon, DaemonVersion};
+use super::endpoint::{self, Daemon};
 use super::error::CliError;
 use super::writer::{Style, Writer, chain};
 
 #[derive(serde::Serialize)]
 struct Versions {
-    client: Client,
+    client: Program,
     /// Absent if no daemon answers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    daemon: Option<DaemonVersion>,
+    daemon: Option<Program>,
     /// Why none answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     daemon_error: Option<String>,
 }
 
 #[derive(serde::Serialize)]
-struct Client {
-    name: &'static str,
-    version: &'static str,
-    cri_version: &'static str,
+struct Program {
+    name: String,
+    version: String,
+    cri_version: String,
 }
 
 pub(super) fn run<W: Write>(
@@ -30,16 +30,23 @@ pub(super) fn run<W: Write>(
     output: &mut Writer<W>,
 ) -> Result<(), CliError> {
     let socket = endpoint::socket_of(&arguments.daemon)?;
-    let answer = Daemon::connect(&socket).and_then(|mut daemon| daemon.version());
+    let answer = Daemon::connect(&socket).and_then(|daemon| daemon.version());
     let (daemon, daemon_error) = match answer {
-        Ok(version) => (Some(version), None),
+        Ok(version) => (
+            Some(Program {
+                name: version.runtime_name,
+                version: version.runtime_version,
+                cri_version: version.runtime_api_version,
+            }),
+            None,
+        ),
         Err(error) => (None, Some(chain(&error))),
     };
     let versions = Versions {
-        client: Client {
-            name: env!("CARGO_PKG_NAME"),
-            version: env!("CARGO_PKG_VERSION"),
-            cri_version: "v1",
+        client: Program {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cri_version: "v1".to_owned(),
         },
         daemon,
         daemon_error,

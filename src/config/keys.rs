@@ -66,12 +66,6 @@ pub const KEYS: &[Key] = &[
         "carpel.sock in run_directory",
         "The CRI socket, owned by root, mode 0660.",
     ),
-    derived(
-        "shim",
-        "path",
-        "carpel-shim beside the carpel program",
-        "The shim's program; it is read once, when the daemon starts.",
-    ),
     fixed(
         "log.level",
         "off, error, warn, info, debug, trace, or levels by module",
@@ -92,11 +86,6 @@ pub const KEYS: &[Key] = &[
         "path",
         "the first cgroup2 mount of the host",
         "Where the unified hierarchy is mounted.",
-    ),
-    fixed(
-        "cgroup.parent",
-        "path in the cgroup tree",
-        "The group of pods that name no parent; the shims' groups are below it too.",
     ),
     fixed(
         "cgroup.missing_controllers",
@@ -141,7 +130,7 @@ pub const KEYS: &[Key] = &[
     derived(
         "network.mtu",
         "integer, bytes",
-        "the kernel's, 1500",
+        "that of the default route's interface",
         "Largest packet of the pods' interfaces.",
     ),
     fixed(
@@ -152,22 +141,22 @@ pub const KEYS: &[Key] = &[
     fixed(
         "registry.plain_http",
         "list of host:port",
-        "Registries that are spoken to without TLS; those of a loopback address always may be.",
+        "Registries that are asked by plain HTTP; those on this machine are anyway.",
     ),
     fixed(
         "image.pinned",
-        "list of references",
-        "Images that are shown as pinned: kubelet's garbage collection leaves them alone.",
+        "list of names, * stands for any text",
+        "Images with such a name are shown as pinned: kubelet's garbage collection leaves them alone.",
     ),
     fixed(
         "image.max_concurrent_downloads",
         "integer, from 1",
-        "How many layers of one pull are downloaded at a time.",
+        "How many layers are downloaded and unpacked at a time, over all pulls.",
     ),
     fixed(
         "image.pull_no_progress_timeout_seconds",
-        "integer, seconds",
-        "A pull that gets no byte for so long is given up; 0 means never.",
+        "integer, from 1, seconds",
+        "A pull that gets no byte for so long is given up.",
     ),
 ];
 

@@ -7,11 +7,9 @@ mod error;
 mod keys;
 mod read;
 mod sections;
-mod subnet;
 #[cfg(test)]
 mod tests;
 
 pub use error::{ConfigError, Place};
 pub use keys::{DefaultValue, KEYS, Key, commented_default};
 pub use sections::*;
-pub use subnet::{Ipv4Subnet, SubnetError};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::subnet::Ipv4Subnet;
+use crate::network::Ipv4Subnet;
 
 /// Where `carpel` looks for its configuration when it is not told: a missing file there means the defaults.
 pub const DEFAULT_PATH: &str = "/etc/carpel/carpel.toml";
@@ -25,12 +25,6 @@ pub struct Config {
         skip_serializing_if = "Option::is_none"
     )]
     pub socket: Option<PathBuf>,
-    /// The shim's program; `None` means beside the program that runs: see [`Config::shim_program`].
-    #[serde(
-        deserialize_with = "maybe_absolute",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub shim: Option<PathBuf>,
     /// Logging.
     pub log: LogSection,
     /// Control groups.
@@ -51,7 +45,6 @@ impl Default for Config {
             root: "/var/lib/carpel".into(),
             run_directory: "/run/carpel".into(),
             socket: None,
-            shim: None,
             log: LogSection::default(),
             cgroup: CgroupSection::default(),
             pod: PodSection::default(),
@@ -68,18 +61,6 @@ impl Config {
         self.socket
             .clone()
             .unwrap_or_else(|| self.run_directory.join("carpel.sock"))
-    }
-
-    /// The shim's program: `shim`, else `carpel-shim` in the directory of the program that runs.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel does not tell where the program is, as without /proc.
-    pub fn shim_program(&self) -> std::io::Result<PathBuf> {
-        match &self.shim {
-            Some(path) => Ok(path.clone()),
-            None => Ok(std::env::current_exe()?.with_file_name("carpel-shim")),
-        }
     }
 }
 
@@ -162,9 +143,6 @@ pub struct CgroupSection {
         skip_serializing_if = "Option::is_none"
     )]
     pub mount_point: Option<PathBuf>,
-    /// The group of pods that name no parent, relative to the mount point, with a leading slash.
-    #[serde(deserialize_with = "absolute")]
-    pub parent: PathBuf,
     /// What happens to a limit whose controller is missing.
     pub missing_controllers: MissingControllers,
     /// Where shims run.
@@ -176,7 +154,6 @@ impl Default for CgroupSection {
         Self {
             driver: CgroupDriver::Cgroupfs,
             mount_point: None,
-            parent: "/carpel".into(),
             missing_controllers: MissingControllers::Error,
             shim_cgroup: ShimCgroup::Own,
         }
@@ -244,7 +221,7 @@ pub struct NetworkSection {
     pub bridge: InterfaceName,
     /// Addresses of the pods.
     pub subnet: Ipv4Subnet,
-    /// MTU of the pods' interfaces; `None` means the kernel's default for Ethernet.
+    /// MTU of the pods' interfaces; `None` means that of the interface of the node's default route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
 }
@@ -270,7 +247,7 @@ pub enum NetworkMode {
     None,
 }
 
-/// The name of a network interface: 1 to 15 bytes, no slash, no white space (`dev_valid_name` of the kernel).
+/// The name of a network interface: 1 to 15 of the characters that need no quoting anywhere; the kernel allows more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct InterfaceName(String);
@@ -284,7 +261,7 @@ impl InterfaceName {
 
 /// Why a text is not the name of an interface.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0:?} is not an interface name: 1 to 15 bytes without slash, colon and white space")]
+#[error("{0:?} is not an interface name: 1 to 15 letters, digits, -, _ and .")]
 pub struct InterfaceNameError(String);
 
 impl TryFrom<String> for InterfaceName {
@@ -294,7 +271,9 @@ impl TryFrom<String> for InterfaceName {
         let valid = (1..=15).contains(&text.len())
             && text != "."
             && text != ".."
-            && !text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
         if valid {
             Ok(Self(text))
         } else {
@@ -333,20 +312,20 @@ impl Default for RegistrySection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImageSection {
-    /// References that are shown as pinned.
+    /// Patterns of names; images that match are shown as pinned.
     pub pinned: Vec<String>,
-    /// How many layers of one pull are downloaded at a time.
+    /// How many layers are downloaded and unpacked at a time, over all pulls.
     pub max_concurrent_downloads: std::num::NonZeroUsize,
     /// A pull that gets no byte for so long is given up.
-    pub pull_no_progress_timeout_seconds: u64,
+    pub pull_no_progress_timeout_seconds: std::num::NonZeroU64,
 }
 
 impl Default for ImageSection {
     fn default() -> Self {
         Self {
             pinned: Vec::new(),
-            max_concurrent_downloads: const { std::num::NonZeroUsize::new(3).unwrap() },
-            pull_no_progress_timeout_seconds: 300,
+            max_concurrent_downloads: const { std::num::NonZeroUsize::new(4).unwrap() },
+            pull_no_progress_timeout_seconds: const { std::num::NonZeroU64::new(60).unwrap() },
         }
     }
 }

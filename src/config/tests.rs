@@ -57,12 +57,12 @@ fn every_mistake_is_reported_with_its_line_and_key() {
             "carpel.toml:2: log.format: unknown variant `xml`, expected one of `auto`, `text`, `json`",
         ),
         (
-            "[network]\nsubnet = \"10.88.0.1/16\"\n",
-            "carpel.toml:2: network.subnet: \"10.88.0.1/16\" has bits set behind its prefix: did you mean \"10.88.0.0/16\"?",
+            "[network]\nsubnet = \"10.63.0.1/16\"\n",
+            "carpel.toml:2: network.subnet: \"10.63.0.1/16\" has bits set behind its prefix: did you mean \"10.63.0.0/16\"?",
         ),
         (
             "[network]\nbridge = \"a-very-long-bridge\"\n",
-            "carpel.toml:2: network.bridge: \"a-very-long-bridge\" is not an interface name: 1 to 15 bytes without slash, colon and white space",
+            "carpel.toml:2: network.bridge: \"a-very-long-bridge\" is not an interface name: 1 to 15 letters, digits, -, _ and .",
         ),
     ];
     for (text, expected) in cases {
@@ -109,7 +109,6 @@ fn the_list_of_keys_is_the_list_of_fields() {
 fn every_derived_key_can_be_set() {
     for (text, key) in [
         ("socket = \"/s\"", "socket"),
-        ("shim = \"/s\"", "shim"),
         ("[cgroup]\nmount_point = \"/c\"", "cgroup.mount_point"),
         ("[network]\nmtu = 1400", "network.mtu"),
     ] {
@@ -120,7 +119,7 @@ fn every_derived_key_can_be_set() {
         .iter()
         .filter(|key| key.default != DefaultValue::Fixed)
         .count();
-    assert_eq!(derived, 4, "a derived key without a line above");
+    assert_eq!(derived, 3, "a derived key without a line above");
 }
 
 #[test]
@@ -161,5 +160,10 @@ fn the_document_lists_every_key_with_its_default_and_no_other() {
             )
         })
         .collect();
-    assert_eq!(rows, expected);
+    assert_eq!(
+        rows,
+        expected,
+        "the rows have to be:\n{}",
+        expected.join("\n")
+    );
 }

@@ -231,7 +231,8 @@ impl<P: PodService> RuntimeService for RuntimeServer<P> {
         &self,
         request: Request<wire::StatusRequest>,
     ) -> Result<Response<wire::StatusResponse>, Status> {
-        Ok(Response::new(runtime::status::status(&self.pods, request.into_inner()).await))
+        let status = runtime::status::status(&self.pods, request.into_inner()).await;
+        Ok(Response::new(status))
     }
 
     async fn checkpoint_container(

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::cgroup::{Cgroup, CgroupError, CgroupErrorKind, Cgroups, Memory, PodCgroup, Write};
+use crate::cgroup::{
+    Cgroup, CgroupError, CgroupErrorKind, Cgroups, DeviceAccess, Memory, PodCgroup, Write,
+    device_access,
+};
 use crate::config::ShimCgroup;
 use crate::oci::{LinuxResources, OciError, OciErrorKind, linux_resources};
 use crate::pod::{
@@ -19,26 +22,19 @@ const SHIM_LEAF: &str = "shim";
 #[derive(Debug)]
 pub(super) struct NodeCgroups {
     cgroups: Cgroups,
-    default_parent: String,
     shim_cgroup: ShimCgroup,
 }
 
 impl NodeCgroups {
-    /// Below `default_parent` where a pod names no parent.
-    pub(super) fn new(cgroups: Cgroups, default_parent: String, shim_cgroup: ShimCgroup) -> Self {
+    /// In that hierarchy.
+    pub(super) fn new(cgroups: Cgroups, shim_cgroup: ShimCgroup) -> Self {
         Self {
             cgroups,
-            default_parent,
             shim_cgroup,
         }
     }
 
     fn pod(&self, parent: &str, sandbox_id: &str) -> Result<PodCgroup, PodError> {
-        let parent = if parent.is_empty() {
-            &self.default_parent
-        } else {
-            parent
-        };
         self.cgroups
             .pod(parent, sandbox_id)
             .map_err(|error| told(sandbox(sandbox_id), "name its cgroup", error))
@@ -68,7 +64,11 @@ impl PodCgroups for NodeCgroups {
         let created = pod.create().map_err(failed)?;
         let shim = match self.shim_cgroup {
             ShimCgroup::Own => self.cgroups.create_shim(sandbox_id).map_err(failed)?,
-            ShimCgroup::Pod => pod.create_leaf(SHIM_LEAF, &[]).map_err(failed)?.cgroup,
+            ShimCgroup::Pod => {
+                pod.create_leaf(SHIM_LEAF, &[], &DeviceAccess::All)
+                    .map_err(failed)?
+                    .cgroup
+            }
         };
         warn(sandbox_id, &created.warnings);
         Ok(SandboxCgroups {
@@ -82,12 +82,16 @@ impl PodCgroups for NodeCgroups {
         parent: &str,
         sandbox_id: &str,
         container_id: &str,
-        resources: &LinuxResources,
+        resources: &oci_spec::runtime::LinuxResources,
     ) -> Result<PathBuf, PodError> {
-        let limits = limits(container_id, resources)?;
+        let step = "calculate its limits";
+        let limits = crate::cgroup::writes(resources)
+            .map_err(|error| told(container(container_id), step, error))?;
+        let devices =
+            device_access(resources).map_err(|error| told(container(container_id), step, error))?;
         let created = self
             .pod(parent, sandbox_id)?
-            .create_leaf(container_id, &limits)
+            .create_leaf(container_id, &limits, &devices)
             .map_err(|error| told(container(container_id), "make its cgroup", error))?;
         warn(container_id, &created.warnings);
         Ok(created.cgroup.host_path())

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::cgroup::CgroupError;
-use crate::cri::ServeError;
+use crate::cri::{ServeError, SocketError};
 use crate::image::ImageError;
 use crate::network::NetworkError;
 use crate::shim_client::StartShimError;
@@ -58,6 +58,9 @@ pub enum DaemonError {
     #[error("shim")]
     Shim(#[source] StartShimError),
     /// The CRI socket.
+    #[error("listen on the CRI socket")]
+    Socket(#[source] SocketError),
+    /// The CRI server.
     #[error("serve the CRI")]
     Serve(#[source] ServeError),
 }

@@ -44,9 +44,9 @@ impl ContainerImages for NodeImages {
         let images = self.images.clone();
         let id = container_id.to_owned();
         on_disk(container_id, "make its root file system", move || {
-            images.lease(&image, &id).map_err(|error| {
-                image_error(&id, "keep its image", error)
-            })?;
+            images
+                .lease(&image, &id)
+                .map_err(|error| image_error(&id, "keep its image", error))?;
             let rootfs = images
                 .snapshots()
                 .prepare(&id, &image.chain_ids)
@@ -125,16 +125,8 @@ fn described(image: &Image) -> ContainerImage {
     let config = config.as_ref();
     ContainerImage {
         id: image.id.clone(),
-        name: image
-            .repo_tags
-            .first()
-            .unwrap_or(&image.id)
-            .clone(),
-        reference: image
-            .repo_digests
-            .first()
-            .unwrap_or(&image.id)
-            .clone(),
+        name: image.repo_tags.first().unwrap_or(&image.id).clone(),
+        reference: image.repo_digests.first().unwrap_or(&image.id).clone(),
         defaults: config.map_or_else(ImageDefaults::default, |config| ImageDefaults {
             user: config.user().clone().unwrap_or_default(),
             environment: config.env().clone().unwrap_or_default(),
@@ -160,10 +152,9 @@ fn image_error(container_id: &str, step: &str, error: ImageError) -> PodError {
         ErrorKind::DiskFull => PodErrorKind::ResourceExhausted,
         ErrorKind::TimedOut => PodErrorKind::DeadlineExceeded,
         ErrorKind::RegistryUnavailable | ErrorKind::RateLimited => PodErrorKind::Unavailable,
-        ErrorKind::Unauthorized
-        | ErrorKind::Corrupt
-        | ErrorKind::Configuration
-        | ErrorKind::Io => PodErrorKind::Internal,
+        ErrorKind::Unauthorized | ErrorKind::Corrupt | ErrorKind::Configuration | ErrorKind::Io => {
+            PodErrorKind::Internal
+        }
     };
     PodError::new(kind, Subject::Container(container_id.to_owned()), step).caused_by(error)
 }

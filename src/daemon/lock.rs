@@ -48,7 +48,10 @@ mod tests {
     fn a_root_is_locked_once_and_free_again() {
         let folder = tempfile::tempdir().unwrap();
         let first = take(folder.path()).unwrap();
-        assert!(matches!(take(folder.path()), Err(DaemonError::Locked { .. })));
+        assert!(matches!(
+            take(folder.path()),
+            Err(DaemonError::Locked { .. })
+        ));
         drop(first);
         take(folder.path()).unwrap();
     }

@@ -18,12 +18,10 @@ use super::networks::NodeNetworks;
 use super::shims::NodeShims;
 use crate::cgroup::{CgroupConfig, Cgroups, Driver, MissingControllers};
 use crate::config::{self, Config, NetworkMode};
-use crate::cri;
+use crate::cri::{self, Socket};
 use crate::image::{Images, ImagesConfig};
-use crate::network::{BuiltIn, Ipv4Subnet, Network, NetworkConfig};
-use crate::pod::{
-    self, ContainerFilter, DefaultSysctls, Parts, PodSettings, Pods,
-};
+use crate::network::{BuiltIn, Network, NetworkConfig};
+use crate::pod::{self, ContainerFilter, DefaultSysctls, Parts, PodSettings, Pods};
 use crate::shim_client::ShimProgram;
 
 /// What the process that became the daemon was started with.
@@ -49,6 +47,8 @@ pub async fn run(
     make_directory(&config.root)?;
     make_directory(&config.run_directory)?;
     let _lock = lock::take(&config.root)?;
+    // Early: a client that comes from here on waits for the answer, and a live daemon is found before anything changes.
+    let socket = Socket::bind(&config.socket_path()).map_err(DaemonError::Socket)?;
     let host = host::look()?;
     let cgroups = Cgroups::open(cgroup_config(&config)).map_err(DaemonError::Cgroups)?;
     let images = open_images(&config).await?;
@@ -59,7 +59,6 @@ pub async fn run(
         networks: Arc::new(NodeNetworks::new(network)),
         cgroups: Arc::new(NodeCgroups::new(
             cgroups,
-            config.cgroup.parent.display().to_string(),
             config.cgroup.shim_cgroup,
         )),
         images: Arc::new(NodeImages::new(images.clone())),
@@ -68,8 +67,14 @@ pub async fn run(
     };
     let pods = Pods::open(parts).await;
     release_orphans(&images, &pods);
-    let socket = config.socket_path();
-    cri::serve(pods, images, &socket, ready, shutdown)
+    let settings = cri::Settings {
+        cgroup_driver: match config.cgroup.driver {
+            config::CgroupDriver::Cgroupfs => cri::CgroupDriver::Cgroupfs,
+        },
+        spool_directory: config.root.clone(),
+    };
+    ready();
+    cri::serve(socket, pods, images, settings, shutdown)
         .await
         .map_err(DaemonError::Serve)
 }
@@ -105,7 +110,7 @@ async fn open_images(config: &Config) -> Result<Images, DaemonError> {
         plain_http: config.registry.plain_http.clone(),
         pinned: config.image.pinned.clone(),
         max_concurrent_downloads: config.image.max_concurrent_downloads.get(),
-        no_progress: Duration::from_secs(config.image.pull_no_progress_timeout_seconds),
+        no_progress: Duration::from_secs(config.image.pull_no_progress_timeout_seconds.get()),
         ..ImagesConfig::default()
     };
     match tokio::task::spawn_blocking(move || Images::open(settings)).await {
@@ -119,18 +124,13 @@ async fn open_images(config: &Config) -> Result<Images, DaemonError> {
 
 async fn start_network(config: &Config) -> Result<Network, DaemonError> {
     let section = &config.network;
-    let subnet: Ipv4Subnet = section
-        .subnet
-        .to_string()
-        .parse()
-        .map_err(DaemonError::Network)?;
     let settings = NetworkConfig {
         built_in: match section.mode {
             NetworkMode::BuiltIn => BuiltIn::Enabled,
             NetworkMode::None => BuiltIn::Disabled,
         },
         bridge: section.bridge.as_str().to_owned(),
-        subnet,
+        subnet: section.subnet,
         mtu: section.mtu,
         state_directory: config.root.clone(),
         namespace_directory: config.pod.namespace_directory.clone(),
@@ -149,12 +149,7 @@ async fn start_network(config: &Config) -> Result<Network, DaemonError> {
     Ok(network)
 }
 
-fn settings(
-    config: &Config,
-    inherited: &Inherited,
-    host: &Host,
-    cgroups: &Cgroups,
-) -> PodSettings {
+fn settings(config: &Config, inherited: &Inherited, host: &Host, cgroups: &Cgroups) -> PodSettings {
     let unlimited = u64::MAX;
     PodSettings {
         root: config.root.clone(),
@@ -172,6 +167,7 @@ fn settings(
         boot_id: host.boot_id.clone(),
         bounding_capabilities: host.bounding_capabilities,
         lowest_oom_score_adj: host.lowest_oom_score_adj,
+        device_rules: host::device_rules(cgroups),
         config_json: config_json(config),
         facts: host::facts(host, cgroups),
     }

@@ -45,7 +45,6 @@ pub(super) async fn run(context: Context, id: String) -> Outcome {
 /// All that is known before anything is made.
 struct Plan {
     id: String,
-    pod: Arc<Pod>,
     container: Container,
     image: ContainerImage,
     log_path: PathBuf,
@@ -75,7 +74,6 @@ async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
     let log_path = log_path(&pod, &container);
     Ok(Plan {
         id: id.to_owned(),
-        pod,
         container,
         image,
         log_path,
@@ -161,6 +159,7 @@ fn calculate(
         host: &HostFacts {
             capabilities: context.parts.settings.bounding_capabilities,
             lowest_oom_score_adj: context.parts.settings.lowest_oom_score_adj,
+            device_rules: context.parts.settings.device_rules,
             devices: sources.host_devices.clone(),
         },
     })
@@ -170,11 +169,13 @@ fn calculate(
 async fn make(context: &Context, plan: &Plan) -> Result<CreatedContainer, PodError> {
     let root = prepare(context, plan).await?;
     let parent = context.cgroup_parent();
+    let linux = plan.calculated.specification.linux().as_ref();
+    let resources = linux.and_then(|linux| linux.resources().clone());
     let cgroup = context.parts.cgroups.create_container(
         &parent,
         context.id(),
         &plan.id,
-        &plan.container.config.resources,
+        &resources.unwrap_or_default(),
     )?;
     let message = shim_message::create_container(&shim_message::Container {
         id: &plan.id,

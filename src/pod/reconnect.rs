@@ -49,7 +49,8 @@ async fn take_down(context: &Context) -> Result<Change, super::error::PodError> 
         .kill_sandbox(&context.cgroup_parent(), context.id(), KILL_PATIENCE)
         .await?;
     cgroups
-        .kill_shim(&context.cgroup_parent(), context.id(), KILL_PATIENCE).await?;
+        .kill_shim(&context.cgroup_parent(), context.id(), KILL_PATIENCE)
+        .await?;
     Ok(Change::ShimLost(recorded_exits(context)))
 }
 

@@ -230,7 +230,8 @@ async fn kill_all(context: &Context) {
         .kill_sandbox(&parent, context.id(), KILL_PATIENCE)
         .await;
     let shim_killed = cgroups
-        .kill_shim(&context.cgroup_parent(), context.id(), KILL_PATIENCE).await;
+        .kill_shim(&context.cgroup_parent(), context.id(), KILL_PATIENCE)
+        .await;
     for error in [killed, shim_killed].into_iter().filter_map(Result::err) {
         tracing::error!(sandbox = context.id(), error = %super::driver::chain(&error), "processes of a lost pod");
     }

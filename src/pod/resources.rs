@@ -134,5 +134,6 @@ async fn end_processes(context: &Context) -> Result<(), PodError> {
         .await?;
     context.slot.set_shim(None);
     cgroups
-        .kill_shim(&context.cgroup_parent(), context.id(), KILL_PATIENCE).await
+        .kill_shim(&context.cgroup_parent(), context.id(), KILL_PATIENCE)
+        .await
 }

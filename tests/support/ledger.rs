@@ -7,7 +7,7 @@ use carpel::pod::{PodError, PodErrorKind, Subject};
 
 /// Shared by all fakes of a node. It outlives a daemon, as the kernel does.
 #[derive(Debug, Clone, Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -23,7 +23,7 @@ struct Inner {
 
 impl Ledger {
     /// A step that takes something: fails if its turn has come.
-    pub fn take(&self, what: impl Into<String>) -> Result<(), PodError> {
+    pub(crate) fn take(&self, what: impl Into<String>) -> Result<(), PodError> {
         let what = what.into();
         let mut inner = self.inner.lock().unwrap();
         if let Some(left) = inner.steps_left.as_mut() {
@@ -41,7 +41,7 @@ impl Ledger {
     }
 
     /// A release: finds nothing if nothing is held.
-    pub fn release(&self, what: impl Into<String>) -> Result<(), PodError> {
+    pub(crate) fn release(&self, what: impl Into<String>) -> Result<(), PodError> {
         let what = what.into();
         let mut inner = self.inner.lock().unwrap();
         if inner.stuck {
@@ -52,33 +52,33 @@ impl Ledger {
     }
 
     /// Forgets all that begins so.
-    pub fn drop_prefix(&self, prefix: &str) {
+    pub(crate) fn drop_prefix(&self, prefix: &str) {
         let mut inner = self.inner.lock().unwrap();
         inner.held.retain(|what| !what.starts_with(prefix));
     }
 
     /// Let the step after `steps` more fail.
-    pub fn fail_after(&self, steps: usize) {
+    pub(crate) fn fail_after(&self, steps: usize) {
         self.inner.lock().unwrap().steps_left = Some(steps);
     }
 
     /// Did the step that was to fail come? Then no failure waits any more.
-    pub fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.inner.lock().unwrap().steps_left.take().is_none()
     }
 
     /// Lets every release fail, or work again.
-    pub fn set_stuck(&self, stuck: bool) {
+    pub(crate) fn set_stuck(&self, stuck: bool) {
         self.inner.lock().unwrap().stuck = stuck;
     }
 
     /// What is held.
-    pub fn held(&self) -> Vec<String> {
+    pub(crate) fn held(&self) -> Vec<String> {
         self.inner.lock().unwrap().held.iter().cloned().collect()
     }
 
     /// The steps that succeeded, in order.
-    pub fn steps(&self) -> Vec<String> {
+    pub(crate) fn steps(&self) -> Vec<String> {
         self.inner.lock().unwrap().steps.clone()
     }
 }

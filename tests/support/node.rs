@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use carpel::oci::{
-    ContainerConfig, ContainerMetadata, ImageDefaults, ImageSpec, LinuxResources, NamespaceMode,
-    SandboxConfig, SandboxMetadata,
+    ContainerConfig, ContainerMetadata, DeviceRules, ImageDefaults, ImageSpec, LinuxResources,
+    NamespaceMode, SandboxConfig, SandboxMetadata,
 };
 use carpel::pod::{
     CgroupReading, ContainerImage, ContainerImages, DefaultSysctls, InterfaceStatistics,
@@ -25,15 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The fakes and their folders. Dropping it removes the folders.
 #[derive(Debug)]
-pub struct Node {
-    pub ledger: Ledger,
-    pub folder: tempfile::TempDir,
+pub(crate) struct Node {
+    pub(crate) ledger: Ledger,
+    pub(crate) folder: tempfile::TempDir,
     boot_id: Mutex<String>,
     shims: Arc<FakeShims>,
 }
 
 impl Node {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let ledger = Ledger::default();
         Self {
             shims: Arc::new(FakeShims {
@@ -47,12 +47,12 @@ impl Node {
     }
 
     /// A daemon on this node.
-    pub async fn daemon(&self) -> Pods {
+    pub(crate) async fn daemon(&self) -> Pods {
         Pods::open(self.parts()).await
     }
 
     /// What a daemon does before it is killed: all its tasks end with it at once.
-    pub fn in_dying_daemon<T: Send>(&self, life: impl AsyncFnOnce(Pods) -> T + Send) -> T {
+    pub(crate) fn in_dying_daemon<T: Send>(&self, life: impl AsyncFnOnce(Pods) -> T + Send) -> T {
         std::thread::scope(|scope| {
             let daemon = scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread()
@@ -68,12 +68,12 @@ impl Node {
     }
 
     /// The shim of a sandbox.
-    pub fn shim(&self, sandbox_id: &str) -> FakeShim {
+    pub(crate) fn shim(&self, sandbox_id: &str) -> FakeShim {
         self.shims.all.lock().unwrap()[sandbox_id].clone()
     }
 
     /// Everything that runs is gone, /run is empty, and the boot has another id.
-    pub fn reboot(&self) {
+    pub(crate) fn reboot(&self) {
         for shim in self.shims.all.lock().unwrap().values() {
             shim.kill();
         }
@@ -83,16 +83,16 @@ impl Node {
         *self.boot_id.lock().unwrap() = "second-boot".into();
     }
 
-    pub fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.folder.path().join("lib")
     }
 
-    pub fn run_directory(&self) -> PathBuf {
+    pub(crate) fn run_directory(&self) -> PathBuf {
         self.folder.path().join("run")
     }
 
     /// The files and folders of pods that are left.
-    pub fn pod_folders(&self) -> Vec<PathBuf> {
+    pub(crate) fn pod_folders(&self) -> Vec<PathBuf> {
         [self.root(), self.run_directory()]
             .iter()
             .flat_map(|folder| std::fs::read_dir(folder.join("pods")).into_iter().flatten())
@@ -116,6 +116,7 @@ impl Node {
                 boot_id: self.boot_id.lock().unwrap().clone(),
                 bounding_capabilities: u64::MAX,
                 lowest_oom_score_adj: -1000,
+                device_rules: DeviceRules::Enforced,
                 config_json: String::new(),
                 facts: BTreeMap::new(),
             }),
@@ -124,7 +125,7 @@ impl Node {
 }
 
 /// A sandbox that mounts nothing: the tests need no privileges.
-pub fn sandbox(name: &str) -> SandboxConfig {
+pub(crate) fn sandbox(name: &str) -> SandboxConfig {
     let mut config = SandboxConfig {
         metadata: SandboxMetadata {
             name: name.into(),
@@ -138,7 +139,7 @@ pub fn sandbox(name: &str) -> SandboxConfig {
     config
 }
 
-pub fn container(name: &str) -> ContainerConfig {
+pub(crate) fn container(name: &str) -> ContainerConfig {
     ContainerConfig {
         metadata: ContainerMetadata {
             name: name.into(),
@@ -154,7 +155,7 @@ pub fn container(name: &str) -> ContainerConfig {
 }
 
 /// Waits until it is so; fails after a time that is long for a fake.
-pub async fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !condition() {
         assert!(tokio::time::Instant::now() < deadline, "never so: {what}");
@@ -228,7 +229,7 @@ impl PodCgroups for FakeCgroups {
         _parent: &str,
         id: &str,
         container: &str,
-        _resources: &LinuxResources,
+        _resources: &oci_spec::runtime::LinuxResources,
     ) -> Result<PathBuf, PodError> {
         self.0.take(format!("cgroup {id} {container}"))?;
         Ok(PathBuf::from("/leaf"))
@@ -266,7 +267,12 @@ impl PodCgroups for FakeCgroups {
         Ok(())
     }
 
-    async fn kill_shim(&self, _parent: &str, id: &str, _deadline: Duration) -> Result<(), PodError> {
+    async fn kill_shim(
+        &self,
+        _parent: &str,
+        id: &str,
+        _deadline: Duration,
+    ) -> Result<(), PodError> {
         self.0.drop_prefix(&format!("shim {id}"));
         Ok(())
     }

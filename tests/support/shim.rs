@@ -27,7 +27,7 @@ use super::ledger::Ledger;
 
 /// One fake shim. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct FakeShim {
+pub(crate) struct FakeShim {
     sandbox_id: String,
     ledger: Ledger,
     state: Arc<Mutex<State>>,
@@ -47,7 +47,7 @@ struct State {
 
 impl FakeShim {
     /// A shim without a connection.
-    pub fn new(sandbox_id: &str, ledger: &Ledger) -> Self {
+    pub(crate) fn new(sandbox_id: &str, ledger: &Ledger) -> Self {
         Self {
             sandbox_id: sandbox_id.to_owned(),
             ledger: ledger.clone(),
@@ -56,7 +56,7 @@ impl FakeShim {
     }
 
     /// The daemon's end of a new connection.
-    pub fn connect(&self) -> OwnedFd {
+    pub(crate) fn connect(&self) -> OwnedFd {
         let (daemon, shim) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -73,12 +73,12 @@ impl FakeShim {
     }
 
     /// Is there anybody to connect to?
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         !self.state.lock().unwrap().dead
     }
 
     /// Ends the shim at once, as SIGKILL does: nothing is told.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let mut state = self.state.lock().unwrap();
         state.dead = true;
         if let Some(connection) = state.connection.take() {
@@ -90,12 +90,12 @@ impl FakeShim {
     }
 
     /// Answers nothing any more, as a stopped process.
-    pub fn stop_answering(&self) {
+    pub(crate) fn stop_answering(&self) {
         self.state.lock().unwrap().deaf = true;
     }
 
     /// Lets a container exit.
-    pub fn exit(&self, container_id: &str, exit_code: i32, signal: i32) {
+    pub(crate) fn exit(&self, container_id: &str, exit_code: i32, signal: i32) {
         let exited = ContainerExited {
             container_id: container_id.to_owned(),
             exit_code,
@@ -115,7 +115,7 @@ impl FakeShim {
     }
 
     /// Lets the infra process die.
-    pub fn lose_infra(&self) {
+    pub(crate) fn lose_infra(&self) {
         let mut state = self.state.lock().unwrap();
         state.infra_exited = true;
         state.infra_pid = 0;

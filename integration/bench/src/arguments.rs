@@ -21,6 +21,9 @@ pub(crate) struct Arguments {
     /// Which network the pods have
     #[arg(long, default_value = "both")]
     pub(crate) network: Networks,
+    /// Which seccomp profile the containers ask for: kubelets with seccompDefault send runtime-default
+    #[arg(long, default_value = "unconfined")]
+    pub(crate) seccomp: Seccomp,
     /// How many pods are brought up at the same time; 0 leaves this part out
     #[arg(long, default_value_t = 50)]
     pub(crate) pods: usize,
@@ -62,6 +65,14 @@ pub(crate) enum Networks {
     Pod,
     /// Each in turn
     Both,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Seccomp {
+    /// None
+    Unconfined,
+    /// The runtime's own
+    RuntimeDefault,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

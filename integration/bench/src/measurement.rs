@@ -77,6 +77,7 @@ fn subject(client: Client, arguments: &Arguments, logs: &Path) -> Subject {
         specifications: Specifications {
             image: arguments.image.clone(),
             log_directory: logs.join(&client.name).display().to_string(),
+            seccomp: arguments.seccomp,
             run: format!("bench-{}", std::process::id()),
         },
         helper_names,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::arguments::Seccomp;
 use crate::runtime_v1 as cri;
 
 /// Which network a pod has.
@@ -29,6 +30,7 @@ impl Network {
 pub(crate) struct Specifications {
     pub(crate) image: String,
     pub(crate) log_directory: String,
+    pub(crate) seccomp: Seccomp,
     /// Makes uids unique among runs of the bench.
     pub(crate) run: String,
 }
@@ -52,7 +54,7 @@ impl Specifications {
             linux: Some(cri::LinuxPodSandboxConfig {
                 security_context: Some(cri::LinuxSandboxSecurityContext {
                     namespace_options: Some(namespaces(network)),
-                    seccomp: Some(runtime_default()),
+                    seccomp: Some(self.seccomp()),
                     ..Default::default()
                 }),
                 ..Default::default()
@@ -87,13 +89,25 @@ impl Specifications {
             linux: Some(cri::LinuxContainerConfig {
                 security_context: Some(cri::LinuxContainerSecurityContext {
                     namespace_options: Some(namespaces(network)),
-                    seccomp: Some(runtime_default()),
+                    seccomp: Some(self.seccomp()),
                     masked_paths: MASKED.map(str::to_owned).to_vec(),
                     readonly_paths: READ_ONLY.map(str::to_owned).to_vec(),
                     ..Default::default()
                 }),
                 ..Default::default()
             }),
+            ..Default::default()
+        }
+    }
+
+    fn seccomp(&self) -> cri::SecurityProfile {
+        use cri::security_profile::ProfileType;
+        let profile_type = match self.seccomp {
+            Seccomp::Unconfined => ProfileType::Unconfined,
+            Seccomp::RuntimeDefault => ProfileType::RuntimeDefault,
+        };
+        cri::SecurityProfile {
+            profile_type: profile_type.into(),
             ..Default::default()
         }
     }
@@ -140,13 +154,6 @@ fn namespaces(network: Network) -> cri::NamespaceOption {
         network: network.into(),
         pid: cri::NamespaceMode::Container.into(),
         ipc: cri::NamespaceMode::Pod.into(),
-        ..Default::default()
-    }
-}
-
-fn runtime_default() -> cri::SecurityProfile {
-    cri::SecurityProfile {
-        profile_type: cri::security_profile::ProfileType::RuntimeDefault.into(),
         ..Default::default()
     }
 }

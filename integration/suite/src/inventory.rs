@@ -1,6 +1,7 @@
 //! What a node holds: processes, mounts, cgroups, network namespaces and
 //! directories, counted before and after something that must leave nothing.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -20,7 +21,7 @@ impl Node {
     #[must_use]
     pub fn inventory(&self) -> Inventory {
         let mut found = Inventory::new();
-        self.add_processes(&mut found);
+        found.extend(self.processes().keys().map(|pid| format!("process {pid}")));
         self.add_mounts(&mut found);
         let cgroups = self.path_inside(self.cgroup2.to_str().unwrap());
         add_directories(&mut found, "cgroup", &cgroups, usize::MAX);
@@ -48,27 +49,42 @@ impl Node {
             left = self.inventory().difference(before).cloned().collect();
             left.is_empty().then_some(())
         });
-        assert!(clear.is_some(), "left behind:\n  {}", left.join("\n  "));
+        assert!(
+            clear.is_some(),
+            "left behind:\n  {}\nof the processes {:?}",
+            left.join("\n  "),
+            self.processes()
+        );
     }
 
-    fn add_processes(&self, found: &mut Inventory) {
+    /// The processes of the node by their pids there, with their names. A process
+    /// that execs keeps its pid and gets another name.
+    #[must_use]
+    pub fn processes(&self) -> BTreeMap<u32, String> {
+        let mut found = BTreeMap::new();
         for entry in std::fs::read_dir(self.proc()).unwrap() {
             let entry = entry.unwrap();
             let Ok(pid) = entry.file_name().into_string().unwrap().parse::<u32>() else {
                 continue;
             };
             // A process may end at any moment, and a zombie has ended.
-            let command = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             if self.is_running(pid) {
-                found.insert(format!("process {pid} {}", command.trim()));
+                found.insert(pid, name.trim().to_owned());
             }
         }
+        found
     }
 
     fn add_mounts(&self, found: &mut Inventory) {
         let table = format!("/proc/{}/mountinfo", self.init_pid);
         for line in std::fs::read_to_string(table).unwrap().lines() {
-            found.insert(format!("mount {}", line.split(' ').nth(4).unwrap()));
+            let mut entry = format!("mount {}", line.split(' ').nth(4).unwrap());
+            // Several mounts can lie on one another.
+            while found.contains(&entry) {
+                entry.push_str(", once more");
+            }
+            found.insert(entry);
         }
     }
 }

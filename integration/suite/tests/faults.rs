@@ -21,12 +21,11 @@ const NOTICE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The only process of the node with a name.
 fn process_named(node: &Node, name: &str) -> u32 {
-    let line = format!(" {name}");
-    let found: Vec<u32> = node
-        .inventory()
+    let processes = node.processes();
+    let found: Vec<u32> = processes
         .iter()
-        .filter(|entry| entry.starts_with("process ") && entry.ends_with(&line))
-        .map(|entry| entry.split(' ').nth(1).unwrap().parse().unwrap())
+        .filter(|(_, named)| *named == name)
+        .map(|(pid, _)| *pid)
         .collect();
     assert_eq!(found.len(), 1, "processes named {name}: {found:?}");
     found[0]
@@ -79,7 +78,7 @@ fn root_a_shim_killed_while_the_daemon_is_dead_is_noticed_at_the_start() {
         return;
     };
     node.warm_up();
-    let before = node.inventory();
+    let mut before = node.inventory();
     let doomed = node.run_pod(pod("doomed"));
     let worker = node.start_container(&doomed, &container("worker", &["sleep", "1000"]));
     let shim = process_named(&node, "carpel-shim");
@@ -91,9 +90,8 @@ fn root_a_shim_killed_while_the_daemon_is_dead_is_noticed_at_the_start() {
     wait_until_not_ready(&node, &doomed.0);
     assert_lost(&node.wait_until_exited(&worker));
     node.remove_pod(&doomed);
-    let mut before = before;
-    before.retain(|entry| !entry.starts_with(&format!("process {daemon} ")));
-    before.insert(format!("process {} carpel", node.daemon_pid()));
+    before.remove(&format!("process {daemon}"));
+    before.insert(format!("process {}", node.daemon_pid()));
     node.assert_nothing_left_since(&before);
     node.finish();
 }

@@ -189,6 +189,11 @@ fn write_all<'a>(file: &OwnedFd, bytes: &'a [u8]) -> (&'a [u8], Result<(), Errno
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test says what went wrong by panicking"
+)]
 mod tests {
     use super::*;
     use std::os::unix::ffi::OsStrExt;

@@ -84,6 +84,11 @@ pub(crate) fn split_end(left: &[u8], header: &Header, mut emit: impl FnMut(&[u8]
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test says what went wrong by panicking"
+)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

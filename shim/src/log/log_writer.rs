@@ -12,10 +12,15 @@ use carpel_linux::clone::Cloned;
 use carpel_linux::clone::clone_process;
 use carpel_linux::process;
 use carpel_linux::socket;
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::Pid;
+use rustix::process::WaitId;
+use rustix::process::WaitIdOptions;
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
@@ -23,6 +28,12 @@ use std::os::fd::OwnedFd;
 
 /// So many writers in a row may die without having done anything, before the next one waits for a command.
 const MAXIMUM_FAILURES: u32 = 10;
+
+/// How long the end of the writer is waited for, twice at the most.
+const MOMENT: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 
 /// What the writer tells the shim.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +82,8 @@ pub(crate) struct LogWriter {
     /// The shim's end of the control socket, and the writer's, of which the writer has a duplicate: so the socket stays the
     /// same whatever becomes of the writer. Absent if there were no descriptors to be had at the start.
     control: Option<(OwnedFd, OwnedFd)>,
-    writer: Option<Pid>,
+    /// The process and its pidfd.
+    writer: Option<(Pid, OwnedFd)>,
     containers: Vec<Container>,
     /// What the socket has not taken yet: the containers whose descriptors travel with an Add are found by their id.
     unsent: VecDeque<Message>,
@@ -205,7 +217,20 @@ impl LogWriter {
 
     /// The process, for the reaper to know it by.
     pub(crate) fn writer_pid(&self) -> Option<Pid> {
-        self.writer
+        self.writer.as_ref().map(|(pid, _pidfd)| *pid)
+    }
+
+    /// The end of the shim: the writer goes first, so that the shim's cgroup is empty when the shim has gone. One that still
+    /// has something to write is killed; one that hangs in the disk is left behind after a moment.
+    pub(crate) fn stop(&mut self) {
+        self.control = None;
+        let Some((_pid, pidfd)) = self.writer.take() else {
+            return;
+        };
+        if !has_ended(&pidfd) {
+            carpel_linux::signal::send(pidfd.as_fd(), carpel_linux::signal::KILL).ok();
+            has_ended(&pidfd);
+        }
     }
 
     /// To be called by the reaper when the process has ended: another one takes over the pipes.
@@ -216,7 +241,7 @@ impl LogWriter {
         self.events.push(LogEvent::WriterDied);
         self.failures = self.failures.saturating_add(1);
         let wanted = !self.containers.is_empty() && self.failures <= MAXIMUM_FAILURES;
-        if wanted && self.start().is_err() || !wanted {
+        if !wanted || self.start().is_err() {
             // The next command tries again; who waits now is told.
             self.give_up();
         }
@@ -349,7 +374,7 @@ impl LogWriter {
             && let Some(bytes) = Message::new(Kind::Taken, "").encode()
         {
             // A full socket is readable already.
-            drop(socket::send(theirs.as_fd(), &bytes, &[]));
+            socket::send(theirs.as_fd(), &bytes, &[]).ok();
         }
     }
 
@@ -367,7 +392,7 @@ impl LogWriter {
         self.unsent.clear();
         match clone_process(&CloneRequest::default()).map_err(|error| error.errno())? {
             Cloned::Child(child) => self.become_writer(&child),
-            Cloned::Parent { pid, pidfd: _ } => self.writer = Some(pid),
+            Cloned::Parent { pid, pidfd } => self.writer = Some((pid, pidfd)),
         }
         let asked: Vec<Message> = self
             .containers
@@ -415,6 +440,16 @@ impl LogWriter {
         }
         Some(writer)
     }
+}
+
+/// Waits a moment for the end of a process, and reaps it.
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut ended = [PollFd::new(pidfd, PollFlags::IN)];
+    let has_ended = rustix::event::poll(&mut ended, Some(&MOMENT)) == Ok(1);
+    if has_ended {
+        rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).ok();
+    }
+    has_ended
 }
 
 /// Both ends, neither of which ever waits.

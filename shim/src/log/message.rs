@@ -88,6 +88,11 @@ impl Message {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test says what went wrong by panicking"
+)]
 mod tests {
     use super::*;
 

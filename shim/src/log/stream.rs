@@ -199,10 +199,7 @@ impl Stream {
     fn widen_pipe(&mut self, batch: usize) {
         if batch >= DEFAULT_PIPE && !self.is_busy {
             self.is_busy = true;
-            drop(rustix::pipe::fcntl_setpipe_size(
-                &self.descriptor,
-                BUSY_PIPE,
-            ));
+            rustix::pipe::fcntl_setpipe_size(&self.descriptor, BUSY_PIPE).ok();
         }
     }
 }

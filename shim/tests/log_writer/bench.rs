@@ -21,7 +21,7 @@ pub(crate) fn run() {
 fn measure(chunk: usize) {
     let mut pod = Pod::new();
     let bytes = if chunk < 1000 {
-        MEBIBYTES << 16
+        MEBIBYTES << 18
     } else {
         MEBIBYTES << 20
     };
@@ -46,14 +46,15 @@ fn measure(chunk: usize) {
     let pid = pod.writer.writer_pid().unwrap();
     pod.wait_until(|_| false_after_drained(&pod_path(&pid)));
     let all = begin.elapsed().as_secs_f64();
-    let cpu = cpu_seconds(&pod);
+    let (user, system) = cpu_seconds(&pod);
     let gigabytes = bytes as f64 / 1e9;
     println!(
-        "chunk {chunk}: direct {:.0} MB/s, producer {:.0} MB/s, all {:.0} MB/s, {:.2} CPU s/GB, idle before {before}",
+        "chunk {chunk}: direct {:.0} MB/s, producer {:.0} MB/s, all {:.0} MB/s, {:.2} + {:.2} CPU s/GB, idle before {before}",
         gigabytes * 1e3 / direct,
         gigabytes * 1e3 / produced,
         gigabytes * 1e3 / all,
-        cpu / gigabytes,
+        user / gigabytes,
+        system / gigabytes,
     );
     let idle = Instant::now();
     pod.wait_until(|_| idle.elapsed().as_secs() >= 3);
@@ -90,13 +91,14 @@ pub(crate) fn chunks_here(arguments: &[String]) {
     }
 }
 
-fn cpu_seconds(pod: &Pod) -> f64 {
+/// User and system time.
+fn cpu_seconds(pod: &Pod) -> (f64, f64) {
     let pid = pod.writer.writer_pid().unwrap().as_raw_nonzero();
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     let fields: Vec<&str> = fields.split(' ').collect();
-    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-    ticks / 100.0
+    let seconds = |field: &str| field.parse::<f64>().unwrap() / 100.0;
+    (seconds(fields[11]), seconds(fields[12]))
 }
 
 /// Proportional and own memory in KiB.

@@ -136,11 +136,13 @@ pub(crate) fn bytes_of(source: Source) -> Vec<u8> {
         } else {
             state >> 8 & 0xff
         };
-        let first = (state >> 40) as u8;
-        bytes.extend((0..length).map(|n| match first.wrapping_add(n as u8) {
-            b'\n' => b' ',
-            byte => byte,
-        }));
+        let first = state.to_be_bytes()[2];
+        bytes.extend(
+            (0..length).map(|n| match first.wrapping_add(n.to_le_bytes()[0]) {
+                b'\n' => b' ',
+                byte => byte,
+            }),
+        );
         bytes.push(b'\n');
     }
     bytes.truncate(source.bytes - 1);
