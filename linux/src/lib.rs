@@ -6,6 +6,7 @@
 //! errno that means "not here".
 
 pub mod allocator;
+pub mod bpf;
 pub mod clone;
 pub mod credentials;
 mod error;

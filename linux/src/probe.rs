@@ -49,6 +49,17 @@ pub fn has_openat2() -> bool {
     exists(result)
 }
 
+/// Can this process load programs that decide about devices (BPF_PROG_TYPE_CGROUP_DEVICE)?
+///
+/// # Errors
+///
+/// As [`crate::bpf::load_device_program`].
+pub fn load_device_program() -> crate::Result<()> {
+    // `mov32 r0, 0` and `exit`: refuse.
+    let refuse_all = [0xb4, 0x95].map(|code| u64::from_ne_bytes([code, 0, 0, 0, 0, 0, 0, 0]));
+    crate::bpf::load_device_program(&refuse_all).map(drop)
+}
+
 fn exists(result: libc::c_long) -> bool {
     result >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS)
 }

@@ -25,16 +25,6 @@ impl Server {
         }
     }
 
-    /// The log writer is replaced, unless this is the end.
-    fn log_writer_ended(&mut self) {
-        if self.writer_until.is_some() {
-            self.writer_until = Some(0);
-            return;
-        }
-        self.log.writer_exited();
-        self.take_log_events();
-    }
-
     /// What a child said before it ended comes before its end.
     fn before_reaping(&mut self, pid: Pid) {
         if let Some(serial) = self
@@ -72,7 +62,8 @@ impl Server {
         }) {
             self.infra_exited(ended.exit_code, ended.signal);
         } else if self.log.writer_pid() == Some(pid) {
-            self.log_writer_ended();
+            self.log.writer_exited();
+            self.take_log_events();
         }
         self.cleaners.retain(|cleaner| *cleaner != pid);
         // Else an orphan of some container: reaping it was all.

@@ -114,7 +114,13 @@ impl Server {
                 .step(|| format!("enter cgroup {:?}", create.shim_cgroup))?;
         }
         let mut sandbox = open(create)?;
-        self.clone_infra(&mut sandbox, create, namespaces, network.as_ref())?;
+        if let Err(failure) = self.clone_infra(&mut sandbox, create, namespaces, network.as_ref()) {
+            if let Some((_, pidfd)) = &sandbox.infra {
+                ignore(signal::send(pidfd.as_fd(), signal::KILL), "it is a zombie");
+            }
+            sandbox.tidy();
+            return Err(failure);
+        }
         sandbox.waiting.push(id);
         self.sandbox = Some(sandbox);
         Ok(())
@@ -150,11 +156,11 @@ impl Server {
         match clone_process(&request).step(|| "clone the infra process".into())? {
             Cloned::Child(child) => infra::run(&child, &start),
             Cloned::Parent { pid, pidfd } => {
+                sandbox.infra = Some((pid, pidfd));
                 socket::set_nonblocking(&control).step(|| "watch the infra process".into())?;
                 self.poller
                     .add(control.as_fd(), Token::Infra, EventFlags::IN)
                     .step(|| "watch the infra process".into())?;
-                sandbox.infra = Some((pid, pidfd));
                 sandbox.infra_control = Some(control);
                 Ok(())
             }

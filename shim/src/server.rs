@@ -41,8 +41,6 @@ pub(crate) struct Server {
     pub(crate) next_serial: u32,
     /// Shutdown requests; some: no new work is taken.
     pub(crate) shutting_down: Option<Vec<u64>>,
-    /// At the end the log writer was killed; it is waited for until this monotonic time.
-    pub(crate) writer_until: Option<u64>,
     pub(crate) done: bool,
 }
 
@@ -73,7 +71,6 @@ impl Server {
             cleaners: Vec::new(),
             next_serial: 1,
             shutting_down: None,
-            writer_until: None,
             done: false,
         })
     }
@@ -204,7 +201,7 @@ impl Server {
     fn deadline(&self) -> Option<u64> {
         let containers = self.containers.iter().filter_map(Container::deadline);
         let execs = self.execs.iter().filter_map(|exec| exec.deadline);
-        containers.chain(execs).chain(self.writer_until).min()
+        containers.chain(execs).min()
     }
 
     fn handle_deadlines(&mut self) {

@@ -11,9 +11,6 @@ use carpel_shim_protocol::message::Done;
 use carpel_shim_protocol::message::response::Result as Answer;
 use std::os::fd::AsFd;
 
-/// How long the end waits for the log writer's.
-const WRITER_NANOSECONDS: u64 = 300_000_000;
-
 impl Server {
     /// Shutdown: begins; the answer comes when nothing is left.
     pub(crate) fn shut_down(&mut self, id: u64) {
@@ -71,9 +68,6 @@ impl Server {
         if !self.cleaners.is_empty() {
             return;
         }
-        if !self.writer_has_ended() {
-            return;
-        }
         self.last_records();
         self.log.stop();
         let waiting = self.shutting_down.as_mut();
@@ -84,22 +78,6 @@ impl Server {
             sandbox.tidy();
         }
         self.done = true;
-    }
-
-    /// Kills the log writer: every log is finished by now, or given up. One that hangs on a frozen file system cannot be
-    /// killed; it is not waited for long.
-    fn writer_has_ended(&mut self) -> bool {
-        let now = crate::time::monotonic_nanoseconds();
-        match (self.writer_until, self.log.writer_pid()) {
-            (Some(until), _) => until <= now,
-            (None, None) => true,
-            (None, Some(writer)) => {
-                let killed = rustix::process::kill_process(writer, rustix::process::Signal::KILL);
-                ignore(killed, "it is a zombie");
-                self.writer_until = Some(now.saturating_add(WRITER_NANOSECONDS));
-                false
-            }
-        }
     }
 
     /// Exit records that could not be written get a last try; their exits were announced.

@@ -496,3 +496,154 @@ fn root_an_exec_goes_where_the_container_has_moved_its_processes() {
         result.stdout
     );
 }
+
+#[test]
+fn root_a_log_writer_that_hangs_delays_neither_the_exit_nor_the_end() {
+    needs_a_node!();
+    let mut pod = sleeping_pod();
+    // Stopped, as it would be on a frozen file system.
+    let writer = pod.child("carpel-log");
+    rustix::process::kill_process(writer, rustix::process::Signal::STOP).unwrap();
+    let start = std::time::Instant::now();
+    pod.exec(exec_of("a", "e", &["true"])).unwrap();
+    pod.create(pod.container("b", "true")).unwrap();
+    pod.start("b").unwrap();
+    assert!(
+        start.elapsed().as_millis() < 900,
+        "exec, create and start do not wait for the log"
+    );
+    pod.signal("a", 9, SignalScope::All);
+    assert!(pod.exit_of("a").killed_on_request);
+    assert!(start.elapsed().as_millis() < 3000);
+    pod.remove("a");
+    pod.shut_down();
+}
+
+#[test]
+fn root_a_killed_log_writer_is_replaced() {
+    needs_a_node!();
+    let mut pod = Pod::new();
+    let path = pod.directory.path().join("log");
+    let mut create = pod.container(
+        "a",
+        "echo one; until [ -e /share/go ]; do sleep 0.01; done; echo two",
+    );
+    create.log_path = path.to_str().unwrap().to_owned();
+    pod.run(create);
+    support::wait_until("the first line", || {
+        fs::read_to_string(&path)
+            .unwrap_or_default()
+            .ends_with("one\n")
+    });
+    let writer = pod.child("carpel-log");
+    rustix::process::kill_process(writer, rustix::process::Signal::KILL).unwrap();
+    let notice = pod.event(|body| match body {
+        event::Body::Notice(notice) => Some(notice.text),
+        _ => None,
+    });
+    assert_eq!(notice, "the log writer died and is replaced");
+    support::write_file(&pod.share().join("go"), "").unwrap();
+    assert_eq!(pod.exit_of("a").exit_code, 0);
+    let log = fs::read_to_string(&path).unwrap();
+    let texts: Vec<_> = log
+        .lines()
+        .map(|line| line.rsplit(' ').next().unwrap())
+        .collect();
+    assert_eq!(texts, ["one", "two"]);
+    assert_ne!(pod.child("carpel-log"), writer);
+}
+
+/// Runs a program in the shim's mount namespace.
+fn on_the_host(pod: &Pod, line: &str) -> String {
+    let shim = pod.shim.id().to_string();
+    let output = std::process::Command::new("nsenter")
+        .args(["-t", &shim, "-m", "sh", "-c", line])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{line}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn all_capabilities() -> CapabilitySets {
+    let all = u64::MAX >> 23;
+    CapabilitySets {
+        bounding: all,
+        effective: all,
+        permitted: all,
+        inheritable: 0,
+        ambient: 0,
+    }
+}
+
+#[test]
+fn root_mounts_spread_as_asked() {
+    needs_a_node!();
+    // A host of its own, whose mounts are shared as systemd's are.
+    let mut pod = Pod::spawn_by(&["unshare", "--mount", "--propagation", "shared"]);
+    pod.create_sandbox();
+    let host = pod.directory.path().join("host");
+    fs::create_dir(&host).unwrap();
+    let host = host.to_str().unwrap().to_owned();
+    on_the_host(
+        &pod,
+        &format!(
+            "mount -t tmpfs host {host} && mkdir {host}/private {host}/slave {host}/shared {host}/from"
+        ),
+    );
+    let line = "echo > /share/up; until [ -e /share/go ]; do sleep 0.01; done; \
+                ls /slave /private > /share/seen; mount -t tmpfs inside /shared/inside && echo > /shared/inside/file; \
+                echo > /share/mounted; sleep 1000";
+    let mut create = pod.container("a", line);
+    on_the_host(&pod, &format!("mkdir {host}/shared/inside"));
+    create.process.as_mut().unwrap().capabilities = Some(all_capabilities());
+    create.root_propagation = "shared".into();
+    for (name, option) in [
+        ("private", "rprivate"),
+        ("slave", "rslave"),
+        ("shared", "rshared"),
+    ] {
+        let source = format!("{host}/{name}");
+        create.mounts.push(support::bind(
+            &source,
+            &format!("/{name}"),
+            &["rbind", option],
+        ));
+    }
+    pod.run(create);
+    pod.wait_for("up");
+    for name in ["private", "slave"] {
+        on_the_host(
+            &pod,
+            &format!(
+                "mkdir {host}/{name}/mnt && mount -t tmpfs x {host}/{name}/mnt && echo > {host}/{name}/mnt/{name}-file"
+            ),
+        );
+    }
+    support::write_file(&pod.share().join("go"), "").unwrap();
+    pod.wait_for("mounted");
+    let seen = on_the_host(
+        &pod,
+        &format!(
+            "ls {host}/shared/inside; cat {}/share/seen",
+            pod.directory.path().display()
+        ),
+    );
+    // The container's mount reached the host; the directories are seen by both modes, the mount below by one.
+    assert!(seen.starts_with("file\n"), "{seen}");
+    let listed = pod
+        .exec(exec_of(
+            "a",
+            "e",
+            &["sh", "-c", "ls /slave/mnt /private/mnt"],
+        ))
+        .unwrap()
+        .stdout;
+    assert_eq!(listed, "/private/mnt:\n\n/slave/mnt:\nslave-file\n");
+    // Nothing of the container itself was spread.
+    let mounts = on_the_host(&pod, "cat /proc/self/mounts");
+    assert!(
+        !mounts.contains("/pod/root") && !mounts.contains("overlay"),
+        "{mounts}"
+    );
+    pod.shut_down();
+}

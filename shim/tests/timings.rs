@@ -96,7 +96,6 @@ fn memory(pid: i32) -> (u64, u64) {
 
 #[test]
 #[ignore = "a measurement, for a machine that does nothing else"]
-#[expect(clippy::print_stdout, reason = "what it is for")]
 fn root_memory_of_many_pods() {
     if let Some(reason) = support::obstacle() {
         println!("SKIP {reason}");

@@ -118,6 +118,15 @@ pub enum CgroupError {
         /// What was looked for.
         key: &'static str,
     },
+    /// The program of a cgroup's device rules cannot be loaded or attached.
+    #[error("limit the devices of {path}")]
+    Devices {
+        /// Cgroup.
+        path: PathBuf,
+        /// bpf(2), with what the verifier said.
+        #[source]
+        source: carpel_linux::Error,
+    },
     /// A system call failed.
     #[error("{step} {path}")]
     System {
@@ -146,9 +155,10 @@ impl CgroupError {
                 Some(libc::EINVAL | libc::ERANGE) if self.is_write() => CgroupErrorKind::Invalid,
                 _ => CgroupErrorKind::System,
             },
-            Self::NoHierarchy { .. } | Self::Deadline { .. } | Self::Content { .. } => {
-                CgroupErrorKind::System
-            }
+            Self::NoHierarchy { .. }
+            | Self::Deadline { .. }
+            | Self::Content { .. }
+            | Self::Devices { .. } => CgroupErrorKind::System,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -11,6 +11,7 @@ use super::config::{CgroupConfig, Driver, MissingControllers};
 use super::directory::{self, Cgroup};
 use super::error::CgroupError;
 use super::pod::PodCgroup;
+use super::programs::{DeviceRules, Programs};
 
 /// `CGROUP2_SUPER_MAGIC` of linux/magic.h.
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
@@ -42,6 +43,9 @@ pub(super) struct Inner {
     driver: Driver,
     /// What is known to be in the cgroup.subtree_control of a cgroup, by path.
     pub(super) prepared: Mutex<HashMap<String, BTreeSet<String>>>,
+    /// Found out when it is first asked.
+    pub(super) device_rules: OnceLock<DeviceRules>,
+    pub(super) programs: Programs,
 }
 
 impl Cgroups {
@@ -96,6 +100,8 @@ impl Cgroups {
                 missing_controllers: config.missing_controllers,
                 driver: config.driver,
                 prepared: Mutex::new(HashMap::new()),
+                device_rules: OnceLock::new(),
+                programs: Programs::default(),
             }),
         })
     }

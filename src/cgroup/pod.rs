@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use super::devices::DeviceAccess;
 use super::directory::Cgroup;
 use super::error::{CgroupError, CgroupErrorKind};
 use super::hierarchy::{Cgroups, USUAL, child_path};
@@ -68,15 +69,18 @@ impl PodCgroup {
         self.undone_on_error(made, &self.path)
     }
 
-    /// Makes a container's leaf with its limits.
+    /// Makes a container's leaf with its limits and device rules, which hold before any process is in it. The rules
+    /// stay as they are for the leaf's life. Where [`Cgroups::device_rules`] says that they are unavailable, they are not
+    /// in force.
     ///
     /// # Errors
     ///
-    /// A limit that cannot be applied, or a failed system call; the leaf is removed again.
+    /// A limit or rules that cannot be applied, or a failed system call; the leaf is removed again.
     pub fn create_leaf(
         &self,
         container_id: &str,
         limits: &[Write],
+        devices: &DeviceAccess,
     ) -> Result<Created, CgroupError> {
         let path = self.leaf_path(container_id)?;
         let leaf = || {
@@ -91,7 +95,10 @@ impl PodCgroup {
             }
             made => made?,
         };
-        let applied = self.cgroups.apply_first(&cgroup, limits);
+        let applied = self
+            .cgroups
+            .limit_devices(&cgroup, devices)
+            .and_then(|()| self.cgroups.apply_first(&cgroup, limits));
         let warnings = self.undone_on_error(applied, &path)?;
         Ok(Created { cgroup, warnings })
     }

@@ -156,12 +156,16 @@ fn explained(error: CgroupError, cgroup: &Cgroup, controllers: String) -> Cgroup
     }
 }
 
-/// An error with its cause, as a warning.
+/// An error with its causes, as a warning.
 pub(super) fn described(error: &CgroupError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
     }
+    text
 }
 
 #[cfg(test)]

@@ -56,7 +56,10 @@ impl Ground {
 
     /// A leaf with limits in JSON.
     fn leaf(&self, limits: &str) -> Cgroup {
-        let made = self.pod().create_leaf("c1", &limits_of(limits)).unwrap();
+        let made = self
+            .pod()
+            .create_leaf("c1", &limits_of(limits), &DeviceAccess::All)
+            .unwrap();
         assert_eq!(made.warnings, Vec::<String>::new());
         made.cgroup
     }
@@ -116,14 +119,17 @@ fn root_a_pod_has_the_paths_of_the_design() {
     };
     let pod = ground.pod();
     assert_eq!(pod.path(), format!("{}/p1", ground.parent));
-    let leaf = pod.create_leaf("c1", &[]).unwrap().cgroup;
+    let leaf = pod
+        .create_leaf("c1", &[], &DeviceAccess::All)
+        .unwrap()
+        .cgroup;
     assert_eq!(leaf.path(), format!("{}/p1/c1", ground.parent));
     assert_eq!(leaf.host_path(), pod.leaf_host_path("c1").unwrap());
     assert!(leaf.host_path().is_dir());
     assert!(pod.open_infra().unwrap().host_path().is_dir());
     // Making it again takes it over.
     pod.create().unwrap();
-    pod.create_leaf("c1", &[]).unwrap();
+    pod.create_leaf("c1", &[], &DeviceAccess::All).unwrap();
     pod.remove().unwrap();
     assert!(!leaf.host_path().exists());
     // Twice is fine.
@@ -132,7 +138,10 @@ fn root_a_pod_has_the_paths_of_the_design() {
     let gone = pod.open_leaf("c1").unwrap_err();
     assert_eq!(gone.kind(), CgroupErrorKind::NotFound);
     // A leaf of a pod whose cgroup somebody removed is made all the same.
-    let again = pod.create_leaf("c1", &[]).unwrap().cgroup;
+    let again = pod
+        .create_leaf("c1", &[], &DeviceAccess::All)
+        .unwrap()
+        .cgroup;
     assert!(again.host_path().is_dir());
 }
 
@@ -258,7 +267,9 @@ fn root_a_limit_without_its_controller_is_an_error_or_a_warning() {
     };
     let limits = limits_of(&format!(r#"{{"unified": {{"{absent}.max": "7"}}}}"#));
     let pod = ground.pod();
-    let error = pod.create_leaf("c1", &limits).unwrap_err();
+    let error = pod
+        .create_leaf("c1", &limits, &DeviceAccess::All)
+        .unwrap_err();
     assert_eq!(error.kind(), CgroupErrorKind::MissingController);
     let start =
         format!("unified[\"{absent}.max\"] = 7 needs the cgroup v2 controller \"{absent}\"");
@@ -271,7 +282,10 @@ fn root_a_limit_without_its_controller_is_an_error_or_a_warning() {
     let Some(lenient) = Ground::open(&[], MissingControllers::Warn) else {
         return;
     };
-    let made = lenient.pod().create_leaf("c1", &limits).unwrap();
+    let made = lenient
+        .pod()
+        .create_leaf("c1", &limits, &DeviceAccess::All)
+        .unwrap();
     assert_eq!(made.warnings.len(), 1);
     assert!(made.warnings[0].starts_with(&start), "{:?}", made.warnings);
 }
@@ -326,7 +340,10 @@ fn root_an_update_is_all_or_nothing() {
         necessity: Necessity::Limit,
     };
     let pod = ground.pod();
-    let leaf = pod.create_leaf("c1", &[unified("4194304")]).unwrap().cgroup;
+    let leaf = pod
+        .create_leaf("c1", &[unified("4194304")], &DeviceAccess::All)
+        .unwrap()
+        .cgroup;
     assert_eq!(content(&leaf, file), "4194304");
     // The first is right, the second is refused by the kernel.
     let wrong = [unified("2097152"), unified("nonsense")];
@@ -360,7 +377,9 @@ fn root_a_parent_with_processes_is_explained() {
         necessity: Necessity::Limit,
     }];
     let pod = ground.cgroups.pod(&ground.parent, "p1").unwrap();
-    let made = pod.create().and_then(|_| pod.create_leaf("c1", &limits));
+    let made = pod
+        .create()
+        .and_then(|_| pod.create_leaf("c1", &limits, &DeviceAccess::All));
     child.kill().unwrap();
     wait(child);
     let error = made.unwrap_err();
@@ -391,10 +410,13 @@ fn root_cgroups_rs_writes_the_same_limits() {
     .unwrap();
     let pod = ground.pod();
     let ours = pod
-        .create_leaf("ours", &writes(&resources).unwrap())
+        .create_leaf("ours", &writes(&resources).unwrap(), &DeviceAccess::All)
         .unwrap()
         .cgroup;
-    let theirs = pod.create_leaf("theirs", &[]).unwrap().cgroup;
+    let theirs = pod
+        .create_leaf("theirs", &[], &DeviceAccess::All)
+        .unwrap()
+        .cgroup;
     let mut manager = FsManager::new(theirs.path().trim_start_matches('/')).unwrap();
     manager.set(&resources).unwrap();
     for file in ["memory.max", "pids.max"] {
@@ -536,7 +558,10 @@ fn root_the_cost_of_a_leaf_is_printed() {
         pod.create().unwrap();
         pods += start.elapsed();
         let start = Instant::now();
-        let leaf = pod.create_leaf("c1", &limits).unwrap().cgroup;
+        let leaf = pod
+            .create_leaf("c1", &limits, &DeviceAccess::All)
+            .unwrap()
+            .cgroup;
         leaves += start.elapsed();
         let start = Instant::now();
         leaf.statistics().unwrap();
@@ -552,5 +577,116 @@ fn root_the_cost_of_a_leaf_is_printed() {
         readings / rounds,
         removals / rounds,
         ground.cgroups.controllers().collect::<Vec<_>>(),
+    );
+}
+
+/// A leaf with these rules; nothing if this host does not enforce any.
+fn leaf_with_devices(ground: &Ground, id: &str, json: &str) -> Option<Cgroup> {
+    if let DeviceRules::Unavailable { reason } = ground.cgroups.device_rules() {
+        println!("SKIP {reason}");
+        return None;
+    }
+    let resources: LinuxResources = serde_json::from_str(json).unwrap();
+    let devices = device_access(&resources).unwrap();
+    Some(ground.pod().create_leaf(id, &[], &devices).unwrap().cgroup)
+}
+
+/// All may be made, /dev/null may be used.
+const NULL_ONLY: &str = r#"{"devices": [{"allow": false, "access": "rwm"},
+    {"allow": true, "type": "b", "access": "m"}, {"allow": true, "type": "c", "access": "m"},
+    {"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rw"}]}"#;
+
+#[test]
+fn root_a_leaf_with_rules_opens_dev_null_and_no_block_device() {
+    let Some(ground) = Ground::open(&[], MissingControllers::Error) else {
+        return;
+    };
+    let Some(leaf) = leaf_with_devices(&ground, "c1", NULL_ONLY) else {
+        return;
+    };
+    // A number without a driver: whoever may open it gets ENXIO or ENODEV, whoever may not, EPERM.
+    let folder = tempfile::tempdir().unwrap();
+    let node = folder.path().join("disk");
+    let kind = rustix::fs::FileType::BlockDevice;
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let number = rustix::fs::makedev(240, 77);
+    if let Err(error) = rustix::fs::mknodat(rustix::fs::CWD, &node, kind, mode, number) {
+        println!("SKIP mknod: {error}");
+        return;
+    }
+    let other = folder.path().join("other");
+    let script = format!(
+        "export LC_ALL=C; : > /dev/null || exit 11; (: < {node}) 2> {told}; [ $? -ne 0 ] || exit 12; \
+         (: < /dev/zero) 2> {told}.zero && exit 13; mknod {other} b 240 78 || exit 14; exit 0",
+        node = node.display(),
+        told = folder.path().join("told").display(),
+        other = other.display(),
+    );
+    // Opened before the shell moves: its own standard streams.
+    let status = wait(shell(&leaf, &script));
+    assert_eq!(status.code(), Some(0));
+    for file in ["told", "told.zero"] {
+        let told = std::fs::read_to_string(folder.path().join(file)).unwrap();
+        assert!(told.contains("Operation not permitted"), "{file}: {told}");
+    }
+    // Outside, it is another error.
+    let errno = std::fs::File::open(&node).unwrap_err().raw_os_error();
+    assert!(
+        matches!(errno, Some(libc::ENXIO | libc::ENODEV)),
+        "{errno:?}"
+    );
+}
+
+#[test]
+fn root_leaves_with_the_same_rules_share_a_program() {
+    let Some(ground) = Ground::open(&[], MissingControllers::Error) else {
+        return;
+    };
+    let programs = &ground.cgroups.inner.programs;
+    if leaf_with_devices(&ground, "c1", NULL_ONLY).is_none() {
+        return;
+    }
+    let after_first = programs.count();
+    leaf_with_devices(&ground, "c2", NULL_ONLY).unwrap();
+    assert_eq!(programs.count(), after_first);
+    leaf_with_devices(&ground, "c3", r#"{"devices": []}"#).unwrap();
+    // The empty rules are those of the trial.
+    assert_eq!(programs.count(), after_first);
+    for number in 0..40 {
+        let rules = format!(
+            r#"{{"devices": [{{"allow": true, "type": "c", "major": {number}, "access": "r"}}]}}"#
+        );
+        leaf_with_devices(&ground, &format!("d{number}"), &rules).unwrap();
+    }
+    assert_eq!(programs.count(), 16);
+}
+
+/// `cargo test -p carpel --lib cgroup::tests::root_what_attaching -- --ignored --nocapture`
+#[test]
+#[ignore = "measures"]
+fn root_what_attaching_a_known_program_costs() {
+    let Some(ground) = Ground::open(&[], MissingControllers::Error) else {
+        return;
+    };
+    let access = device_access(&serde_json::from_str(NULL_ONLY).unwrap()).unwrap();
+    if leaf_with_devices(&ground, "first", NULL_ONLY).is_none() {
+        return;
+    }
+    let pod = ground.pod();
+    let mut costs: Vec<Duration> = (0..200)
+        .map(|number| {
+            let leaf = pod
+                .create_leaf(&format!("m{number}"), &[], &DeviceAccess::All)
+                .unwrap()
+                .cgroup;
+            let start = Instant::now();
+            ground.cgroups.limit_devices(&leaf, &access).unwrap();
+            start.elapsed()
+        })
+        .collect();
+    costs.sort();
+    println!(
+        "attach: median {:?}, p90 {:?}, most {:?}",
+        costs[100], costs[180], costs[199]
     );
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::cgroup::{Cgroup, CgroupError, CgroupErrorKind, Cgroups, Memory, PodCgroup, Write};
+use crate::cgroup::{
+    Cgroup, CgroupError, CgroupErrorKind, Cgroups, DeviceAccess, Memory, PodCgroup, Write,
+    device_access,
+};
 use crate::config::ShimCgroup;
 use crate::oci::{LinuxResources, OciError, OciErrorKind, linux_resources};
 use crate::pod::{
@@ -61,7 +64,11 @@ impl PodCgroups for NodeCgroups {
         let created = pod.create().map_err(failed)?;
         let shim = match self.shim_cgroup {
             ShimCgroup::Own => self.cgroups.create_shim(sandbox_id).map_err(failed)?,
-            ShimCgroup::Pod => pod.create_leaf(SHIM_LEAF, &[]).map_err(failed)?.cgroup,
+            ShimCgroup::Pod => {
+                pod.create_leaf(SHIM_LEAF, &[], &DeviceAccess::All)
+                    .map_err(failed)?
+                    .cgroup
+            }
         };
         warn(sandbox_id, &created.warnings);
         Ok(SandboxCgroups {
@@ -75,12 +82,16 @@ impl PodCgroups for NodeCgroups {
         parent: &str,
         sandbox_id: &str,
         container_id: &str,
-        resources: &LinuxResources,
+        resources: &oci_spec::runtime::LinuxResources,
     ) -> Result<PathBuf, PodError> {
-        let limits = limits(container_id, resources)?;
+        let step = "calculate its limits";
+        let limits = crate::cgroup::writes(resources)
+            .map_err(|error| told(container(container_id), step, error))?;
+        let devices =
+            device_access(resources).map_err(|error| told(container(container_id), step, error))?;
         let created = self
             .pod(parent, sandbox_id)?
-            .create_leaf(container_id, &limits)
+            .create_leaf(container_id, &limits, &devices)
             .map_err(|error| told(container(container_id), "make its cgroup", error))?;
         warn(container_id, &created.warnings);
         Ok(created.cgroup.host_path())

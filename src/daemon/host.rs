@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::error::DaemonError;
-use crate::cgroup::Cgroups;
+use crate::cgroup::{self, Cgroups};
+use crate::oci::DeviceRules;
 
 /// Facts of the host and of the daemon's own rights.
 #[derive(Debug, Clone)]
@@ -52,6 +53,20 @@ pub(super) fn look() -> Result<Host, DaemonError> {
     })
 }
 
+/// Tries device rules, and says what follows if there are none.
+pub(super) fn device_rules(cgroups: &Cgroups) -> DeviceRules {
+    match cgroups.device_rules() {
+        cgroup::DeviceRules::Enforced => DeviceRules::Enforced,
+        cgroup::DeviceRules::Unavailable { reason } => {
+            tracing::warn!(
+                reason,
+                "device rules are not enforced: containers get no CAP_MKNOD, and one that sees the host's /dev can use its devices"
+            );
+            DeviceRules::Unavailable
+        }
+    }
+}
+
 /// For the verbose Status.
 pub(super) fn facts(host: &Host, cgroups: &Cgroups) -> BTreeMap<String, String> {
     let kernel = rustix::system::uname();
@@ -60,6 +75,13 @@ pub(super) fn facts(host: &Host, cgroups: &Cgroups) -> BTreeMap<String, String> 
         ("kernel", kernel.release().to_string_lossy().into_owned()),
         ("cgroupMount", cgroups.mountpoint().display().to_string()),
         ("cgroupControllers", controllers.join(" ")),
+        (
+            "deviceRules",
+            match cgroups.device_rules() {
+                cgroup::DeviceRules::Enforced => "enforced".to_owned(),
+                cgroup::DeviceRules::Unavailable { .. } => "unavailable".to_owned(),
+            },
+        ),
         ("lowestOomScoreAdj", host.lowest_oom_score_adj.to_string()),
     ]
     .into_iter()

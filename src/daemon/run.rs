@@ -167,6 +167,7 @@ fn settings(config: &Config, inherited: &Inherited, host: &Host, cgroups: &Cgrou
         boot_id: host.boot_id.clone(),
         bounding_capabilities: host.bounding_capabilities,
         lowest_oom_score_adj: host.lowest_oom_score_adj,
+        device_rules: host::device_rules(cgroups),
         config_json: config_json(config),
         facts: host::facts(host, cgroups),
     }

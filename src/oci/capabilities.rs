@@ -7,6 +7,7 @@ use oci_spec::runtime::{Capability as SpecCapability, LinuxCapabilities};
 
 use super::container_config::ContainerSecurity;
 use super::error::OciError;
+use super::input::{DeviceRules, HostFacts};
 
 /// What a container has if nobody asks for anything: the set of Docker, containerd and CRI-O's ancestors.
 const DEFAULT: [caps::Capability; 14] = [
@@ -30,11 +31,15 @@ const ADD: &str = "linux.security_context.capabilities.add_capabilities";
 const DROP: &str = "linux.security_context.capabilities.drop_capabilities";
 const ADD_AMBIENT: &str = "linux.security_context.capabilities.add_ambient_capabilities";
 
+const NO_MKNOD: &str = "CAP_MKNOD is not given: device rules are not enforced on this host, \
+    so the container could make and open a node of any device";
+
 /// The sets of a container, and what it does not get because the daemon itself lacks it.
 pub(super) fn capabilities(
     security: &ContainerSecurity,
-    bounding_of_daemon: u64,
+    host: &HostFacts,
 ) -> Result<(LinuxCapabilities, Vec<String>), OciError> {
+    let bounding_of_daemon = host.capabilities;
     let asked = &security.capabilities;
     // Checked for a privileged container too: a wrong name is a wrong request.
     let added = names(ADD, &asked.add)?;
@@ -51,15 +56,24 @@ pub(super) fn capabilities(
         (start | added.bits) & !dropped.bits
     };
     let ambient_wanted = if ambient.all { every() } else { ambient.bits };
-    let given = (wanted | ambient_wanted) & bounding_of_daemon;
-    let ambient_given = ambient_wanted & bounding_of_daemon;
+    let mknod = caps::Capability::CAP_MKNOD.bitmask();
+    let withheld = match host.device_rules {
+        DeviceRules::Unavailable if !security.privileged => mknod,
+        _ => 0,
+    };
+    let asked_and_there = (wanted | ambient_wanted) & bounding_of_daemon;
+    let given = asked_and_there & !withheld;
+    let ambient_given = ambient_wanted & bounding_of_daemon & !withheld;
     // Privileged and ALL mean "what there is"; only a capability asked for by name is worth a word.
     let missing = (added.bits | ambient.bits) & !dropped.bits & !bounding_of_daemon;
-    let lowered = caps::all()
+    let mut lowered: Vec<String> = caps::all()
         .into_iter()
         .filter(|one| missing & one.bitmask() != 0)
         .map(|one| format!("{one} is not given: it is not in the daemon's own bounding set"))
         .collect();
+    if asked_and_there & withheld != 0 {
+        lowered.push(NO_MKNOD.to_owned());
+    }
 
     let mut sets = LinuxCapabilities::default();
     sets.set_bounding(Some(to_specification(given)));
@@ -123,13 +137,22 @@ fn in_specification(one: caps::Capability) -> Option<SpecCapability> {
 
 #[cfg(test)]
 mod tests {
-    use super::{capabilities, capability_bits, every, in_specification};
-    use crate::oci::{Capabilities, ContainerSecurity};
+    use super::{NO_MKNOD, capabilities, capability_bits, every, in_specification};
+    use crate::oci::{Capabilities, ContainerSecurity, DeviceRules, HostFacts};
 
     const CHOWN: u64 = 1;
     const NET_RAW: u64 = 1 << 13;
     const NET_ADMIN: u64 = 1 << 12;
     const SYS_RESOURCE: u64 = 1 << 24;
+    const MKNOD: u64 = 1 << 27;
+
+    fn host(bounding: u64, device_rules: DeviceRules) -> HostFacts {
+        HostFacts {
+            capabilities: bounding,
+            device_rules,
+            ..HostFacts::default()
+        }
+    }
 
     fn given(add: &[&str], drop: &[&str], bounding: u64) -> (u64, u64, Vec<String>) {
         let security = ContainerSecurity {
@@ -140,7 +163,8 @@ mod tests {
             },
             ..Default::default()
         };
-        let (sets, lowered) = capabilities(&security, bounding).unwrap();
+        let (sets, lowered) =
+            capabilities(&security, &host(bounding, DeviceRules::Enforced)).unwrap();
         let bounding = capability_bits(sets.bounding().as_ref().unwrap());
         let inheritable = capability_bits(sets.inheritable().as_ref().unwrap());
         (bounding, inheritable, lowered)
@@ -194,7 +218,8 @@ mod tests {
             },
             ..Default::default()
         };
-        let (sets, _) = capabilities(&security, u64::MAX).unwrap();
+        let host = host(u64::MAX, DeviceRules::Enforced);
+        let (sets, _) = capabilities(&security, &host).unwrap();
         for set in [
             sets.bounding(),
             sets.effective(),
@@ -207,12 +232,43 @@ mod tests {
     }
 
     #[test]
+    fn without_device_rules_nobody_but_privileged_containers_makes_devices() {
+        for (add, drop, told) in [
+            (&[][..], &[][..], true),
+            (&["MKNOD"], &["ALL"], true),
+            (&["ALL"], &[], true),
+            (&[], &["MKNOD"], false),
+            (&[], &["ALL"], false),
+        ] {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            let security = ContainerSecurity {
+                capabilities: Capabilities {
+                    add: owned(add),
+                    drop: owned(drop),
+                    add_ambient: Vec::new(),
+                },
+                ..Default::default()
+            };
+            let host = host(u64::MAX, DeviceRules::Unavailable);
+            let (sets, lowered) = capabilities(&security, &host).unwrap();
+            let bits = capability_bits(sets.bounding().as_ref().unwrap());
+            assert_eq!(bits & MKNOD, 0, "{add:?} {drop:?}");
+            assert_eq!(
+                lowered.contains(&NO_MKNOD.to_owned()),
+                told,
+                "{add:?} {drop:?}"
+            );
+        }
+    }
+
+    #[test]
     fn privileged_gets_what_the_daemon_has() {
         let security = ContainerSecurity {
             privileged: true,
             ..Default::default()
         };
-        let (sets, lowered) = capabilities(&security, !SYS_RESOURCE).unwrap();
+        let host = host(!SYS_RESOURCE, DeviceRules::Unavailable);
+        let (sets, lowered) = capabilities(&security, &host).unwrap();
         assert_eq!(
             capability_bits(sets.effective().as_ref().unwrap()),
             every() & !SYS_RESOURCE
@@ -230,7 +286,9 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(
-            capabilities(&security, u64::MAX).unwrap_err().to_string(),
+            capabilities(&security, &HostFacts::default())
+                .unwrap_err()
+                .to_string(),
             "linux.security_context.capabilities.drop_capabilities: \"NET_NOTHING\": no such capability"
         );
     }

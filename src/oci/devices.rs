@@ -24,6 +24,23 @@ const DEFAULT: [(&str, u32, u32); 6] = [
     ("/dev/tty", 5, 0),
 ];
 
+/// What every container may use besides, by type, major, minor and access: the list of runc 1.2. Making a node is allowed
+/// to whoever has CAP_MKNOD, as the node cannot be opened then. Not in it: 5:1, which is the host's console (a container's own is
+/// a pseudo terminal), and 10:200, /dev/net/tun, which has to be asked for.
+const DEFAULT_RULES: [(LinuxDeviceType, Option<i64>, Option<i64>, &str); 10] = [
+    (LinuxDeviceType::C, None, None, "m"),
+    (LinuxDeviceType::B, None, None, "m"),
+    (LinuxDeviceType::C, Some(1), Some(3), "rwm"),
+    (LinuxDeviceType::C, Some(1), Some(5), "rwm"),
+    (LinuxDeviceType::C, Some(1), Some(7), "rwm"),
+    (LinuxDeviceType::C, Some(1), Some(8), "rwm"),
+    (LinuxDeviceType::C, Some(1), Some(9), "rwm"),
+    (LinuxDeviceType::C, Some(5), Some(0), "rwm"),
+    // /dev/ptmx and /dev/pts/*.
+    (LinuxDeviceType::C, Some(5), Some(2), "rwm"),
+    (LinuxDeviceType::C, Some(136), None, "rwm"),
+];
+
 /// The default devices, those of the request, and for a privileged container all of the host's.
 pub(super) fn devices(input: &Input<'_>) -> Result<Devices, OciError> {
     let privileged = input.container.security.privileged;
@@ -45,6 +62,9 @@ pub(super) fn devices(input: &Input<'_>) -> Result<Devices, OciError> {
         }
     }
     let mut rules = vec![rule(privileged, None, "rwm")];
+    if !privileged {
+        rules.extend(DEFAULT_RULES.iter().map(default_rule));
+    }
     for device in input.devices {
         let permissions = &device.permissions;
         if permissions.is_empty() || permissions.contains(|c| !"rwm".contains(c)) {
@@ -107,6 +127,18 @@ fn node_in_specification(node: &DeviceNode) -> LinuxDevice {
     device.set_uid(Some(node.uid));
     device.set_gid(Some(node.gid));
     device
+}
+
+fn default_rule(
+    (device_type, major, minor, access): &(LinuxDeviceType, Option<i64>, Option<i64>, &str),
+) -> LinuxDeviceCgroup {
+    let mut rule = LinuxDeviceCgroup::default();
+    rule.set_allow(true);
+    rule.set_typ(Some(*device_type));
+    rule.set_major(*major);
+    rule.set_minor(*minor);
+    rule.set_access(Some((*access).to_owned()));
+    rule
 }
 
 /// A rule for one device, or for all.

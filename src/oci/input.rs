@@ -96,6 +96,16 @@ pub struct RequestedDevice {
     pub permissions: String,
 }
 
+/// Does anything keep a container from devices that its rules do not name?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum DeviceRules {
+    /// A BPF program of its cgroup does.
+    Enforced,
+    /// Nothing does: it could open every device that it can make a node of.
+    #[default]
+    Unavailable,
+}
+
 /// What this host and this daemon can do.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -104,6 +114,8 @@ pub struct HostFacts {
     pub capabilities: u64,
     /// The lowest oom_score_adj that the daemon may give: -1000 with CAP_SYS_RESOURCE, else what it has itself.
     pub lowest_oom_score_adj: i32,
+    /// Are the rules of `linux.resources.devices` in force?
+    pub device_rules: DeviceRules,
     /// The nodes below the host's /dev, without /dev/pts, /dev/shm, /dev/mqueue and /dev/console; only looked at for a
     /// privileged container, and may be left empty for others.
     pub devices: Vec<DeviceNode>,

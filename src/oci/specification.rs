@@ -52,7 +52,7 @@ pub fn specification(input: &Input<'_>) -> Result<Calculated, OciError> {
     }
     let environment = process::environment(input)?;
     let user = user(input)?;
-    let (capabilities, mut lowered) = capabilities(&container.security, input.host.capabilities)?;
+    let (capabilities, mut lowered) = capabilities(&container.security, input.host)?;
     let (oom_score_adj, raised) =
         oom_score_adj(&container.resources, input.host.lowest_oom_score_adj)?;
     lowered.extend(raised);

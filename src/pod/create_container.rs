@@ -159,6 +159,7 @@ fn calculate(
         host: &HostFacts {
             capabilities: context.parts.settings.bounding_capabilities,
             lowest_oom_score_adj: context.parts.settings.lowest_oom_score_adj,
+            device_rules: context.parts.settings.device_rules,
             devices: sources.host_devices.clone(),
         },
     })
@@ -168,11 +169,13 @@ fn calculate(
 async fn make(context: &Context, plan: &Plan) -> Result<CreatedContainer, PodError> {
     let root = prepare(context, plan).await?;
     let parent = context.cgroup_parent();
+    let linux = plan.calculated.specification.linux().as_ref();
+    let resources = linux.and_then(|linux| linux.resources().clone());
     let cgroup = context.parts.cgroups.create_container(
         &parent,
         context.id(),
         &plan.id,
-        &plan.container.config.resources,
+        &resources.unwrap_or_default(),
     )?;
     let message = shim_message::create_container(&shim_message::Container {
         id: &plan.id,

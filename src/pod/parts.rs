@@ -14,7 +14,7 @@ use async_trait::async_trait;
 
 use super::error::PodError;
 use super::view::{InterfaceStatistics, MemoryStatistics, WritableLayer};
-use crate::oci::{ImageDefaults, LinuxResources};
+use crate::oci::{DeviceRules, ImageDefaults, LinuxResources};
 use crate::shim_client::Connected;
 
 /// A network namespace that has a path.
@@ -84,7 +84,7 @@ pub trait PodCgroups: Debug + Send + Sync {
     /// # Errors
     /// If a group cannot be made.
     fn create_sandbox(&self, parent: &str, sandbox_id: &str) -> Result<SandboxCgroups, PodError>;
-    /// Makes the leaf of a container with its limits; its directory.
+    /// Makes the leaf of a container with the limits and device rules of its specification; its directory.
     ///
     /// # Errors
     /// If the leaf cannot be made or a limit not be set; then there is no leaf.
@@ -93,7 +93,7 @@ pub trait PodCgroups: Debug + Send + Sync {
         parent: &str,
         sandbox_id: &str,
         container_id: &str,
-        resources: &LinuxResources,
+        resources: &oci_spec::runtime::LinuxResources,
     ) -> Result<PathBuf, PodError>;
     /// Changes the limits of a container, all or none.
     async fn update_container(
@@ -221,6 +221,8 @@ pub struct PodSettings {
     pub bounding_capabilities: u64,
     /// The lowest oom_score_adj that the daemon may give: -1000 with CAP_SYS_RESOURCE, else what it has itself.
     pub lowest_oom_score_adj: i32,
+    /// Are device rules in force on this host?
+    pub device_rules: DeviceRules,
     /// The whole configuration as JSON, for Status.
     pub config_json: String,
     /// Facts of the host, for Status.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use carpel::oci::{
-    ContainerConfig, ContainerMetadata, ImageDefaults, ImageSpec, LinuxResources, NamespaceMode,
-    SandboxConfig, SandboxMetadata,
+    ContainerConfig, ContainerMetadata, DeviceRules, ImageDefaults, ImageSpec, LinuxResources,
+    NamespaceMode, SandboxConfig, SandboxMetadata,
 };
 use carpel::pod::{
     CgroupReading, ContainerImage, ContainerImages, DefaultSysctls, InterfaceStatistics,
@@ -116,6 +116,7 @@ impl Node {
                 boot_id: self.boot_id.lock().unwrap().clone(),
                 bounding_capabilities: u64::MAX,
                 lowest_oom_score_adj: -1000,
+                device_rules: DeviceRules::Enforced,
                 config_json: String::new(),
                 facts: BTreeMap::new(),
             }),
@@ -228,7 +229,7 @@ impl PodCgroups for FakeCgroups {
         _parent: &str,
         id: &str,
         container: &str,
-        _resources: &LinuxResources,
+        _resources: &oci_spec::runtime::LinuxResources,
     ) -> Result<PathBuf, PodError> {
         self.0.take(format!("cgroup {id} {container}"))?;
         Ok(PathBuf::from("/leaf"))

@@ -169,7 +169,7 @@ fn apply(
             mount::set_propagation("/", Propagation::Slave, Depth::Recursive).step(named)
         }
         Step::OverlayRoot { root, options } => {
-            let root = filesystem::mount_root(root, options.as_deref(), start.root_place)?;
+            let root = filesystem::mount_root(root, options.as_ref(), start.root_place)?;
             prepared.root = Some(root);
             Ok(())
         }

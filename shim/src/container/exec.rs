@@ -15,6 +15,7 @@ use crate::failure::Outcome;
 use crate::failure::ignore;
 use crate::failure::invalid;
 use crate::failure::not_found;
+use crate::failure::system;
 use crate::failure::wrong_state;
 use crate::poller::EventFlags;
 use crate::poller::Token;
@@ -172,7 +173,15 @@ impl Server {
         };
         let mut exec = self.execs.swap_remove(index);
         if exec.control.is_some() && exec.failure.is_none() {
-            exec.failure = Some(ended_early("execute in the container"));
+            let step = "execute in the container";
+            exec.failure = Some(if exec.timed_out {
+                system(
+                    format!("{step}: its time was up before the program ran"),
+                    Errno::TIMEDOUT,
+                )
+            } else {
+                ended_early(step)
+            });
         }
         if let Some(failure) = &exec.failure {
             self.outbox.fail_all(&mut exec.waiting, failure);
@@ -219,6 +228,9 @@ impl Exec {
             signal::kill_group(self.pid),
             "the leader is a zombie at least until it is reaped",
         );
+        // By itself too: it leads a group only after its first steps.
+        let killed = rustix::process::kill_process(self.pid, rustix::process::Signal::KILL);
+        ignore(killed, "it is a zombie");
         if cgroup.is_empty() {
             return;
         }

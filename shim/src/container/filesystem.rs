@@ -1,6 +1,7 @@
 //! The container's file systems, assembled below its root by the child: in its own mount namespace, with the host's
 //! privileges and the host's paths still in sight, before the root changes.
 
+use crate::container::overlay::OverlayOptions;
 use crate::container::plan::Bind;
 use crate::failure::InStep;
 use crate::failure::Outcome;
@@ -30,12 +31,20 @@ const READ_ONLY_ATTRIBUTE: Attributes = Attributes {
 };
 
 /// Mounts the overlay at `place`, a directory of the host, and returns the root of that mount.
-pub(crate) fn mount_root(root: &Root, options: Option<&str>, place: &str) -> Outcome<OwnedFd> {
+pub(crate) fn mount_root(
+    root: &Root,
+    options: Option<&OverlayOptions>,
+    place: &str,
+) -> Outcome<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = || rustix::fs::open(place, flags, Mode::empty()).step(|| format!("open {place:?}"));
     let target = open()?;
     match options {
-        Some(options) => mount::mount("overlay", target.as_fd(), "overlay", 0, options),
+        Some(options) => {
+            rustix::process::chdir(options.directory.as_str())
+                .step(|| format!("enter {:?}", options.directory))?;
+            mount::mount("overlay", target.as_fd(), "overlay", 0, &options.options)
+        }
         None => mount::overlay(&root.lower, &root.upper, &root.work, 0)
             .and_then(|tree| mount::place(tree.as_fd(), target.as_fd())),
     }

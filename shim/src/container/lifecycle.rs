@@ -2,7 +2,6 @@
 
 use crate::cleaner;
 use crate::container::child::Ending;
-use crate::container::child::FAILED;
 use crate::container::child::Start;
 use crate::container::child::ended_early;
 use crate::container::plan;
@@ -11,7 +10,6 @@ use crate::container::start::Birth;
 use crate::container::start::Stdin;
 use crate::container::start::Streams;
 use crate::container::state::Container;
-use crate::container::state::Record;
 use crate::container::state::Stage;
 use crate::exit_record;
 use crate::failure::Failure;
@@ -32,11 +30,9 @@ use crate::server::Server;
 use crate::time;
 use carpel_linux::namespace::Namespaces;
 use carpel_linux::process;
-use carpel_linux::process::EndedChild;
 use carpel_linux::signal;
 use carpel_linux::socket;
 use carpel_shim_protocol::message::ContainerCreated;
-use carpel_shim_protocol::message::ContainerExited;
 use carpel_shim_protocol::message::ContainerNamespace;
 use carpel_shim_protocol::message::ContainerStarted;
 use carpel_shim_protocol::message::CreateContainer;
@@ -47,20 +43,16 @@ use carpel_shim_protocol::message::response::Result as Answer;
 use rustix::process::Pid;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
-
-/// How long an exit waits for the rest of the output: a frozen file system must not delay it longer.
-const DRAIN_NANOSECONDS: u64 = 1_000_000_000;
-/// How long until an exit record that could not be written is tried again.
-const RETRY_NANOSECONDS: u64 = 1_000_000_000;
+use std::os::fd::OwnedFd;
 
 impl Server {
-    fn container_mut(&mut self, id: &str) -> Option<&mut Container> {
+    pub(crate) fn container_mut(&mut self, id: &str) -> Option<&mut Container> {
         self.containers
             .iter_mut()
             .find(|container| container.id == id)
     }
 
-    fn by_serial(&mut self, serial: u32) -> Option<&mut Container> {
+    pub(crate) fn by_serial(&mut self, serial: u32) -> Option<&mut Container> {
         self.containers
             .iter_mut()
             .find(|container| container.serial == serial)
@@ -117,7 +109,12 @@ impl Server {
         };
         let (control, child_control) = socket::pair().step(|| "make a control socket".into())?;
         let infra = sandbox.infra.as_ref().map(|(_, pidfd)| pidfd.as_fd());
-        let [input, output, error] = &streams.child;
+        let Streams {
+            child,
+            stdin,
+            outputs,
+        } = streams;
+        let [input, output, error] = &child;
         let start = Start {
             steps,
             process,
@@ -137,36 +134,24 @@ impl Server {
         let memory = MemoryWatch::new(&create.cgroup);
         let (pid, pidfd) =
             start::clone_child(&birth, &start).step(|| "clone the container".into())?;
-        let mut container = Container {
-            serial: 0,
-            id: create.container_id.clone(),
-            cgroup: create.cgroup.clone(),
-            stage: Stage::Creating,
-            pid: Some(pid),
-            pidfd,
-            control: Some(control),
-            stdin: None,
-            terminal: None,
-            log_path: create.log_path.clone(),
-            user: Default::default(),
-            started_at: 0,
-            killed_on_request: false,
-            memory,
-            mount_namespace: None,
-            exit: ContainerExited::default(),
-            waiting: Vec::new(),
-            reopening: Vec::new(),
-        };
-        if let Err(failure) = self.take_in(&mut container, streams) {
+        let mut container = Container::new(create, (pid, pidfd), control);
+        container.memory = memory;
+        // The child's ends are the child's alone now: the log writer may be cloned next, and must not hold them open.
+        drop((child_control, child));
+        container.stdin = stdin;
+        if let Err(failure) = self.take_in(&mut container, outputs) {
             container.undo(failure);
         }
         Ok(container)
     }
 
     /// Watches the child and hands its output to the log.
-    fn take_in(&mut self, container: &mut Container, streams: Streams) -> Outcome<()> {
+    fn take_in(
+        &mut self,
+        container: &mut Container,
+        outputs: Option<(OwnedFd, OwnedFd)>,
+    ) -> Outcome<()> {
         container.serial = self.take_serial();
-        container.stdin = streams.stdin;
         if let Some(control) = &container.control {
             let step = || "watch the container".to_owned();
             socket::set_nonblocking(control).step(step)?;
@@ -180,7 +165,7 @@ impl Server {
             let added = self.poller.add(memory.descriptor(), token, EventFlags::PRI);
             ignore(added, "the counters are read at the exit all the same");
         }
-        if let Some((stdout, stderr)) = streams.outputs {
+        if let Some((stdout, stderr)) = outputs {
             self.log
                 .add(
                     &container.id,
@@ -264,7 +249,7 @@ impl Server {
         }
     }
 
-    fn take_terminal(&mut self, serial: u32, master: std::os::fd::OwnedFd) {
+    fn take_terminal(&mut self, serial: u32, master: OwnedFd) {
         let Some(container) = self
             .containers
             .iter_mut()
@@ -413,106 +398,6 @@ impl Server {
         }
     }
 
-    /// The first process of a container has been reaped.
-    pub(crate) fn container_ended(&mut self, ended: EndedChild) {
-        let pid = ended.pid;
-        let mut containers = self.containers.iter_mut();
-        let Some(container) = containers.find(|container| container.pid == Some(pid)) else {
-            return;
-        };
-        container.pid = None;
-        let id = container.id.clone();
-        if let Stage::Undoing(failure) = &mut container.stage {
-            let failure = failure.take();
-            let mut waiting = std::mem::take(&mut container.waiting);
-            match failure {
-                Some(failure) => self.outbox.fail_all(&mut waiting, &failure),
-                None => self
-                    .outbox
-                    .answer_all(&mut waiting, &Answer::RemoveContainer(Done {})),
-            }
-            self.log.remove(&id);
-            self.containers.retain(|container| container.id != id);
-            return;
-        }
-        // Whatever it left behind must go before the exit is known: it may hold the log, volumes and the cgroup.
-        if let Err(error) = container.kill_all() {
-            let text = format!("container {id}: {}: {}", error.call(), error.errno());
-            self.outbox.notice(text);
-        }
-        container.note_exit(ended);
-        let until = time::monotonic_nanoseconds().saturating_add(DRAIN_NANOSECONDS);
-        container.stage = Stage::Draining { until };
-        self.kill_execs_of(&id);
-        self.log.finish(&id);
-        self.take_log_events();
-    }
-
-    /// The log has all that there was of a container's output.
-    pub(crate) fn log_finished(&mut self, container_id: &str, lost_lines: u64) {
-        if let Some(container) = self.container_mut(container_id)
-            && matches!(container.stage, Stage::Draining { .. })
-        {
-            container.exit.lost_log_lines = lost_lines;
-            self.record_exit(container_id);
-        }
-    }
-
-    /// Exits that waited long enough for their log, and records that could not be written before.
-    pub(crate) fn settle_exits(&mut self, now: u64) {
-        let due = |container: &&Container| container.deadline().is_some_and(|at| at <= now);
-        let ids: Vec<String> = self
-            .containers
-            .iter()
-            .filter(due)
-            .map(|container| container.id.clone())
-            .collect();
-        for id in ids {
-            self.record_exit(&id);
-        }
-    }
-
-    /// Record first, then the event. If the disk is full, the exit is announced all the same, kept in memory, and written
-    /// later.
-    fn record_exit(&mut self, container_id: &str) {
-        let mut containers = self.containers.iter_mut();
-        let found = containers.find(|container| container.id == container_id);
-        let (Some(container), Some(sandbox)) = (found, &self.sandbox) else {
-            return;
-        };
-        let first = matches!(container.stage, Stage::Draining { .. });
-        let record = match exit_record::write(sandbox.directory(), &container.exit) {
-            Ok(()) => Record::Written,
-            Err(errno) => {
-                if first {
-                    self.outbox.notice(format!(
-                        "container {container_id}: its exit cannot be recorded yet: {errno}"
-                    ));
-                }
-                let at = time::monotonic_nanoseconds().saturating_add(RETRY_NANOSECONDS);
-                Record::Retry { at }
-            }
-        };
-        container.stage = Stage::Exited { record };
-        if first {
-            container.release_all();
-            let namespace = container.mount_namespace.take();
-            self.outbox.container_exited(container.exit.clone());
-            // The event first: what follows may take its time.
-            self.flush();
-            self.cleaners.extend(namespace.and_then(cleaner::release));
-        }
-    }
-
-    /// memory.events of a container has changed.
-    pub(crate) fn note_memory_event(&mut self, serial: u32) {
-        if let Some(container) = self.by_serial(serial)
-            && let Some(memory) = &mut container.memory
-        {
-            memory.update();
-        }
-    }
-
     /// Follows the log's descriptor, which it may have only once there is output.
     pub(crate) fn watch_log(&mut self) {
         let now = self.log.descriptor();
@@ -548,37 +433,6 @@ impl Container {
     /// cgroup), so that a second try with the same cgroup would fail.
     pub(crate) fn kill_all(&self) -> carpel_linux::Result<()> {
         process::write_file(&format!("{}/cgroup.kill", self.cgroup), b"1")
-    }
-
-    fn note_exit(&mut self, ended: EndedChild) {
-        let failed_to_start = self.started_at == 0 && ended.exit_code == FAILED;
-        let (counts, last) = match &mut self.memory {
-            Some(memory) => (memory.update(), memory.last_at),
-            None => Default::default(),
-        };
-        self.exit = ContainerExited {
-            container_id: self.id.clone(),
-            exit_code: if failed_to_start {
-                FAILED
-            } else {
-                ended.exit_code
-            },
-            signal: ended.signal,
-            exited_at_nanoseconds: time::wall_nanoseconds(),
-            killed_on_request: self.killed_on_request,
-            oom_kill: counts.oom_kill,
-            oom_group_kill: counts.oom_group_kill,
-            last_oom_at_nanoseconds: last,
-            lost_log_lines: 0,
-        };
-    }
-
-    /// Closes what only a running container needs.
-    fn release_all(&mut self) {
-        self.stdin = None;
-        self.terminal = None;
-        self.control = None;
-        self.memory = None;
     }
 }
 

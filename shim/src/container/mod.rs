@@ -1,11 +1,13 @@
 //! Containers: from the request to steps (`plan`), cloned (`start`), applied in the child (`child`, `filesystem`,
-//! `program`, `user`), joined later (`exec`), and what the shim remembers of them (`state`).
+//! `program`, `user`), joined later (`exec`), ended (`exit`), and what the shim remembers of them (`state`).
 
 pub(crate) mod child;
 pub(crate) mod exec;
+pub(crate) mod exit;
 pub(crate) mod filesystem;
 pub(crate) mod lifecycle;
 pub(crate) mod mount_options;
+pub(crate) mod overlay;
 pub(crate) mod plan;
 pub(crate) mod program;
 pub(crate) mod start;

@@ -4,6 +4,8 @@
 //! file systems that show them (sysfs, mqueue), all mounts before the root changes, users after the mounts.
 
 use crate::container::mount_options;
+use crate::container::overlay;
+use crate::container::overlay::OverlayOptions;
 use crate::failure::Outcome;
 use crate::failure::invalid;
 use carpel_linux::mount::Attributes;
@@ -18,9 +20,6 @@ use carpel_shim_protocol::message::Process;
 use carpel_shim_protocol::message::Rlimit;
 use carpel_shim_protocol::message::Root;
 use carpel_shim_protocol::message::User;
-
-/// Room for the options of a classic mount(2): a page, its last byte a NUL.
-const CLASSIC_OPTION_BYTES: usize = 4095;
 
 /// One step of the child before it reports that it is ready.
 #[derive(Debug, PartialEq)]
@@ -40,7 +39,7 @@ pub(crate) enum Step {
     LeavePropagation,
     OverlayRoot {
         root: Root,
-        options: Option<String>,
+        options: Option<OverlayOptions>,
     },
     FileSystem {
         kind: String,
@@ -217,22 +216,9 @@ fn plan_root(root: &Root) -> Outcome<Step> {
     if root.upper.is_empty() != root.work.is_empty() {
         return Err(invalid("read the root", "upper and work come together"));
     }
-    // ':' separates lower directories, ',' options, and '\' escapes: such paths go by the new interface.
-    let mut paths = root.lower.iter().chain([&root.upper, &root.work]);
-    let special = paths.any(|path| path.contains([':', ',', '\\', '"']));
-    let mut options = String::from("lowerdir=");
-    options.push_str(&root.lower.join(":"));
-    if !root.upper.is_empty() {
-        options.push_str(",upperdir=");
-        options.push_str(&root.upper);
-        options.push_str(",workdir=");
-        options.push_str(&root.work);
-    }
-    // overlayfs asks for two lower directories when there is no upper one.
-    let fits = options.len() <= CLASSIC_OPTION_BYTES && !special;
     Ok(Step::OverlayRoot {
+        options: overlay::options(root),
         root: root.clone(),
-        options: fits.then_some(options),
     })
 }
 

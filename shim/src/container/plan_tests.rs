@@ -33,7 +33,7 @@ fn steps(request: &CreateContainer) -> Vec<String> {
     plan(request).unwrap().iter().map(describe).collect()
 }
 
-fn overlay_options(request: &CreateContainer) -> Option<String> {
+fn options_of(request: &CreateContainer) -> Option<OverlayOptions> {
     let steps = plan(request).unwrap().into_iter();
     let mut roots = steps.filter_map(|step| match step {
         Step::OverlayRoot { options, .. } => Some(options),
@@ -55,8 +55,11 @@ fn a_plain_container() {
         ]
     );
     assert_eq!(
-        overlay_options(&request()).as_deref(),
-        Some("lowerdir=/l/2:/l/1,upperdir=/u,workdir=/w")
+        options_of(&request()),
+        Some(OverlayOptions {
+            directory: "/".into(),
+            options: "lowerdir=/l/2:/l/1,upperdir=/u,workdir=/w".into(),
+        })
     );
 }
 
@@ -137,10 +140,18 @@ fn names_that_do_not_fit_the_old_interface_go_by_the_new_one() {
     root.lower = (0..100)
         .map(|number| format!("/{}/{number}", "x".repeat(50)))
         .collect();
+    let options = options_of(&long).unwrap();
+    assert_eq!(options.directory, format!("/{}/", "x".repeat(50)));
+    assert!(
+        options.options.starts_with("lowerdir=0:1:2:"),
+        "{options:?}"
+    );
+    let root = long.root.as_mut().unwrap();
+    root.lower.push("/elsewhere".into());
     let mut special = request();
     special.root.as_mut().unwrap().upper = "/a:b".into();
     for request in [long, special] {
-        assert_eq!(overlay_options(&request), None);
+        assert_eq!(options_of(&request), None);
     }
 }
 

@@ -123,6 +123,8 @@ fn drop_rights(process: &Process, prepared: &Prepared) -> Outcome<()> {
         .step(|| "set capabilities".into())?;
     credentials::set_ambient(sets.ambient & permitted & inheritable)
         .step(|| "set ambient capabilities".into())?;
+    // Another user, or capabilities, may have made this process dumpable as /proc/sys/fs/suid_dumpable says.
+    process::set_not_dumpable().step(|| "stay not dumpable".into())?;
     if process.no_new_privileges {
         process::set_no_new_privileges().step(|| "set no_new_privs".into())?;
         load_filter(process)?;

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::oom::MemoryWatch;
 use carpel_shim_protocol::message::ContainerExited;
 use carpel_shim_protocol::message::ContainerState;
+use carpel_shim_protocol::message::CreateContainer;
 use carpel_shim_protocol::message::ResolvedUser;
 use carpel_shim_protocol::message::container_state::Stage as WireStage;
 use rustix::process::Pid;
@@ -76,6 +77,34 @@ pub(crate) struct Container {
 }
 
 impl Container {
+    /// A container whose first process has just been cloned.
+    pub(crate) fn new(
+        create: &CreateContainer,
+        (pid, pidfd): (Pid, OwnedFd),
+        control: OwnedFd,
+    ) -> Self {
+        Self {
+            serial: 0,
+            id: create.container_id.clone(),
+            cgroup: create.cgroup.clone(),
+            stage: Stage::Creating,
+            pid: Some(pid),
+            pidfd,
+            control: Some(control),
+            stdin: None,
+            terminal: None,
+            log_path: create.log_path.clone(),
+            user: ResolvedUser::default(),
+            started_at: 0,
+            killed_on_request: false,
+            memory: None,
+            mount_namespace: None,
+            exit: ContainerExited::default(),
+            waiting: Vec::new(),
+            reopening: Vec::new(),
+        }
+    }
+
     /// The container as a snapshot shows it; none while it is not yet, or no longer, one.
     pub(crate) fn snapshot(&self) -> Option<ContainerState> {
         let (stage, exit) = match &self.stage {

@@ -88,6 +88,11 @@ static PODS: AtomicU32 = AtomicU32::new(0);
 impl Pod {
     /// A shim that has no sandbox yet.
     pub fn spawn() -> Self {
+        Self::spawn_by(&[])
+    }
+
+    /// A shim that another program executes, such as `unshare`.
+    pub fn spawn_by(wrapper: &[&str]) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("carpel-shim-")
             .tempdir()
@@ -103,8 +108,10 @@ impl Pod {
         let (socket, other) = socket::pair().unwrap();
         let program =
             std::env::var("CARPEL_SHIM").unwrap_or(env!("CARGO_BIN_EXE_carpel-shim").into());
-        let shim = Command::new(program)
-            .arg("test")
+        let mut line = wrapper.to_vec();
+        line.extend([program.as_str(), "test"]);
+        let shim = Command::new(line[0])
+            .args(&line[1..])
             .stdin(Stdio::from(other))
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
@@ -149,12 +156,38 @@ impl Pod {
     pub fn with(change: impl FnOnce(&mut CreateSandbox)) -> Self {
         let mut pod = Self::spawn();
         change(&mut pod.sandbox);
-        pod.hello(0);
-        let create = Operation::CreateSandbox(pod.sandbox.clone());
-        match pod.ask(create) {
-            Answer::CreateSandbox(_) => pod,
+        pod.create_sandbox();
+        pod
+    }
+
+    /// Says Hello and makes the sandbox.
+    pub fn create_sandbox(&mut self) {
+        self.hello(0);
+        let create = Operation::CreateSandbox(self.sandbox.clone());
+        match self.ask(create) {
+            Answer::CreateSandbox(_) => {}
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The shim's child of that name, when it has got that name.
+    pub fn child(&self, name: &str) -> rustix::process::Pid {
+        let mut found = None;
+        wait_until(name, || {
+            found = self.find_child(name);
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    fn find_child(&self, name: &str) -> Option<rustix::process::Pid> {
+        let shim = self.shim.id();
+        let children = fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap();
+        let pid = children.split_whitespace().find(|pid| {
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
+            comm.is_ok_and(|comm| comm.trim() == name)
+        })?;
+        rustix::process::Pid::from_raw(pid.parse().unwrap())
     }
 
     pub fn sandbox(&self) -> CreateSandbox {
@@ -426,7 +459,8 @@ pub fn write_file(path: &Path, text: &str) -> std::io::Result<()> {
         .write_all(text.as_bytes())
 }
 
-fn make_busybox(root: &Path) {
+/// A root file system of busybox.
+pub fn make_busybox(root: &Path) {
     for directory in ["bin", "etc", "tmp", "root"] {
         fs::create_dir_all(root.join(directory)).unwrap();
     }

@@ -42,7 +42,21 @@ pub(super) fn findings(host: &Host, section: &CgroupSection) -> Vec<Finding> {
     };
     let mut findings = vec![hierarchy(host, &mount_point)];
     findings.extend(controllers(&mount_point));
+    findings.push(device_rules(carpel_linux::probe::load_device_program()));
     findings
+}
+
+/// cgroup v2 has no controller for devices: BPF programs decide.
+fn device_rules(loaded: carpel_linux::Result<()>) -> Finding {
+    match loaded {
+        Ok(()) => Finding::ok("device rules", "enforced by BPF programs"),
+        Err(error) => Finding::warn(
+            "device rules",
+            format!("not enforced: {error}: {}", error.errno()),
+            "containers get no CAP_MKNOD, and one that sees the host's /dev can use its devices",
+            "use a kernel built with CONFIG_CGROUP_BPF, and run with CAP_BPF outside of user namespaces",
+        ),
+    }
 }
 
 fn hierarchy(host: &Host, mount_point: &Path) -> Finding {
@@ -115,6 +129,22 @@ mod tests {
         let findings = findings(&host, &CgroupSection::default());
         assert_eq!(findings[0].level, Level::Fail);
         assert_eq!(findings[0].fact, "not mounted");
+    }
+
+    #[test]
+    fn a_kernel_without_device_programs_is_told_with_the_capability_that_it_costs() {
+        let refused = carpel_linux::Error::new("bpf(BPF_PROG_LOAD)", rustix::io::Errno::NOSYS);
+        let finding = device_rules(Err(refused));
+        assert_eq!(finding.level, Level::Warn);
+        assert!(
+            finding
+                .fact
+                .starts_with("not enforced: bpf(BPF_PROG_LOAD): "),
+            "{}",
+            finding.fact
+        );
+        assert!(finding.consequence.unwrap().contains("no CAP_MKNOD"));
+        assert_eq!(device_rules(Ok(())).level, Level::Ok);
     }
 
     #[test]

@@ -48,6 +48,7 @@ impl Default for Request {
             host: HostFacts {
                 capabilities: (1 << 41) - 1,
                 lowest_oom_score_adj: -1000,
+                device_rules: DeviceRules::Enforced,
                 devices: Vec::new(),
             },
         }
