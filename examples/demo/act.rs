@@ -176,8 +176,10 @@ async fn logs(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
 
 async fn exec(client: &mut Client, pod: &Pod, screen: &mut Screen) -> Result<(), DemoError> {
     screen.heading("Commands inside");
-    let (output, took) = client.exec(&pod.web_id, &["ps"]).await?;
-    screen.command("exec in web: ps");
+    let (output, took) = client
+        .exec(&pod.web_id, &["ps", "-o", "pid,user,comm"])
+        .await?;
+    screen.command("exec in web: ps -o pid,user,comm");
     screen.quote(&output);
     screen.say(&format!(
         "(took {}: no runtime is started for it)",

@@ -102,6 +102,10 @@ fn describe(pid: i32, depth: usize) -> Process {
     } else {
         shortened(&words.join(" "))
     };
+    let command = match role(pid) {
+        Some(role) => format!("carpel-shim, {role}"),
+        None => command,
+    };
     let memory = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     Process {
         pid,
@@ -112,6 +116,17 @@ fn describe(pid: i32, depth: usize) -> Process {
             .find_map(|line| line.strip_prefix("Pss:"))
             .and_then(|line| line.split_whitespace().next()?.parse().ok()),
         is_zombie: parent_and_state(pid).is_some_and(|(_, state)| state == "Z"),
+    }
+}
+
+/// What one of Carpel's own processes of a pod is for: they all run the program of the shim, under these names.
+fn role(pid: i32) -> Option<&'static str> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    match name.trim_end() {
+        "carpel-shim" => Some("supervisor of the pod"),
+        "carpel-infra" => Some("holder of its namespaces"),
+        "carpel-log" => Some("writer of its logs"),
+        _ => None,
     }
 }
 

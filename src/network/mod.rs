@@ -40,7 +40,7 @@ pub use config::{BuiltIn, NetworkConfig};
 pub use error::{NetworkError, NetworkErrorKind};
 pub use namespace::NetworkNamespace;
 pub use service::Network;
-pub use status::NetworkStatus;
+pub use status::{NetworkStatus, foreign_drops};
 pub use subnet::{Ipv4Subnet, SubnetError};
 
 #[cfg(test)]

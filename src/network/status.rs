@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::bridge::table_name;
 use super::nftables::{self, ForeignDrop};
 
 /// The network's part of the runtime's status.
@@ -21,6 +22,11 @@ pub struct NetworkStatus {
 
 /// The CRI's reason for a network that is not ready; the kubelet shows it.
 pub(super) const NOT_READY: &str = "NetworkPluginNotReady";
+
+/// Who else on this node drops what it forwards for the pods of `bridge`: a sentence each, with what to do.
+pub fn foreign_drops(bridge: &str) -> Vec<String> {
+    foreign_drop_warnings(&table_name(bridge), bridge)
+}
 
 /// Who else drops packets that the node forwards for pods.
 pub(super) fn foreign_drop_warnings(table: &str, bridge: &str) -> Vec<String> {

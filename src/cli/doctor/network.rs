@@ -4,6 +4,7 @@ use super::finding::Finding;
 use super::firewall;
 use super::host::Host;
 use crate::config::{NetworkMode, NetworkSection};
+use crate::network;
 
 pub(super) fn findings(host: &Host, section: &NetworkSection) -> Vec<Finding> {
     if section.mode == NetworkMode::None {
@@ -12,12 +13,14 @@ pub(super) fn findings(host: &Host, section: &NetworkSection) -> Vec<Finding> {
                 .meaning("only pods in the host's network run"),
         ];
     }
-    vec![
-        nftables(firewall::answers()),
-        forwarding(host),
-        bridge_filter(host),
-        legacy_tables(host),
-    ]
+    let answer = firewall::answers();
+    let drops = match &answer {
+        Ok(()) => network::foreign_drops(section.bridge.as_str()),
+        Err(_) => Vec::new(),
+    };
+    let mut findings = vec![nftables(answer), forwarding(host), bridge_filter(host)];
+    findings.extend(foreign_firewall(drops));
+    findings
 }
 
 fn nftables(answer: std::io::Result<()>) -> Finding {
@@ -56,15 +59,25 @@ fn bridge_filter(host: &Host) -> Finding {
     }
 }
 
-fn legacy_tables(host: &Host) -> Finding {
-    let tables = host.proc_file("net/ip_tables_names").unwrap_or_default();
-    if tables.lines().any(|table| table == "filter") {
-        Finding::ok("legacy iptables", "a filter table is loaded").meaning(
-            "if the policy of its FORWARD chain is DROP (as Docker sets it), pods reach nothing beyond the node: iptables-legacy -P FORWARD ACCEPT",
-        )
-    } else {
-        Finding::ok("legacy iptables", "no filter table")
+/// `drops`: sentences of `network::foreign_drops`.
+fn foreign_firewall(drops: Vec<String>) -> Vec<Finding> {
+    if drops.is_empty() {
+        return vec![Finding::ok(
+            "host firewall",
+            "no foreign chain drops what is forwarded for pods",
+        )];
     }
+    drops
+        .into_iter()
+        .map(|sentence| {
+            Finding::warn(
+                "host firewall",
+                sentence,
+                "pods do not reach what is beyond the node",
+                "as the line says; Carpel does not change the rules of others",
+            )
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -77,6 +90,17 @@ mod tests {
     fn a_kernel_without_nftables_costs_the_masquerade() {
         let finding = nftables(Err(std::io::ErrorKind::Unsupported.into()));
         assert_eq!(finding.level, Level::Warn);
+    }
+
+    #[test]
+    fn each_foreign_chain_is_a_finding() {
+        let levels = |drops: &[&str]| -> Vec<Level> {
+            let drops = drops.iter().map(|drop| (*drop).to_owned()).collect();
+            let findings = foreign_firewall(drops);
+            findings.iter().map(|finding| finding.level).collect()
+        };
+        assert_eq!(levels(&[]), [Level::Ok]);
+        assert_eq!(levels(&["one", "two"]), [Level::Warn, Level::Warn]);
     }
 
     #[test]
