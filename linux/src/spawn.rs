@@ -41,7 +41,7 @@ pub struct Spawn<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
 }
 
-/// Starts the program and returns its number and its pidfd; it is a child of the caller and leads a session of its own.
+/// Starts the program and returns its number and its pidfd; it is a child of the caller and leads a session of its own, in `/`.
 ///
 /// # Errors
 ///
@@ -136,6 +136,8 @@ fn replace(
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const nothing, std::ptr::null_mut()) };
     // SAFETY: setsid takes nothing. It cannot fail: a fresh child leads no group.
     unsafe { libc::setsid() };
+    // SAFETY: chdir takes a path that ends with NUL and lives for ever. "/" can always be entered by root.
+    unsafe { libc::chdir(c"/".as_ptr()) };
     // Above the standard numbers first: one of the three may be another's target.
     let mut copies = [0; 3];
     for (copy, descriptor) in copies.iter_mut().zip(spawn.standard) {

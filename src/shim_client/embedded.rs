@@ -1,15 +1,15 @@
 //! The shim's program, carried inside the daemon's, and its start. What it is told to do afterwards goes over the connection.
 
-use std::io;
-use std::os::fd::AsRawFd;
+use std::ffi::CStr;
+use std::ffi::CString;
+use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::Command;
-use std::process::Stdio;
 use std::sync::Arc;
 
+use carpel_linux::spawn::Spawn;
 use rustix::fs::MemfdFlags;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
 use rustix::fs::SealFlags;
 use rustix::io::Errno;
 use rustix::net::AddressFamily;
@@ -23,7 +23,7 @@ use super::process::ShimProcess;
 static PROGRAM: &[u8] = include_bytes!(env!("CARPEL_SHIM_PATH"));
 
 /// Its name, as `ps` shows it.
-const NAME: &str = "carpel-shim";
+const NAME: &CStr = c"carpel-shim";
 
 /// One sealed copy of the shim's program in memory, from which all shims are started: they share its pages, and no container can
 /// reach a file of the host by `/proc/1/exe`.
@@ -71,7 +71,16 @@ pub enum StartShimError {
         sandbox_id: String,
         /// The cause.
         #[source]
-        source: io::Error,
+        source: carpel_linux::Error,
+    },
+    /// The runtime is shutting down.
+    #[error("start the shim of {sandbox_id}")]
+    Interrupted {
+        /// Whose shim.
+        sandbox_id: String,
+        /// The cause.
+        #[source]
+        source: tokio::task::JoinError,
     },
 }
 
@@ -120,65 +129,78 @@ impl ShimProgram {
         &self.memfd
     }
 
-    /// Starts the shim of a pod, with nothing but its end of the first connection as stdin: no environment, no other descriptor.
+    /// Starts the shim of a pod in the daemon's own cgroup: see [`ShimProgram::start_in`].
     ///
     /// # Errors
     ///
     /// [`StartShimError`]: nothing is left behind.
     pub async fn start(&self, sandbox_id: &str) -> Result<StartedShim, StartShimError> {
+        self.start_in(sandbox_id, None).await
+    }
+
+    /// Starts the shim of a pod, with nothing but its end of the first connection as stdin: no environment, no other descriptor,
+    /// a session of its own. It is born in the cgroup v2 directory, if one is given, so that it need not move there later,
+    /// which takes 10 to 20 ms.
+    ///
+    /// # Errors
+    ///
+    /// [`StartShimError`]: nothing is left behind.
+    pub async fn start_in(
+        &self,
+        sandbox_id: &str,
+        cgroup: Option<OwnedFd>,
+    ) -> Result<StartedShim, StartShimError> {
         let program = self.clone();
         let identity = sandbox_id.to_owned();
         // The thread that spawns waits until the program is executed: longer than a worker may wait.
-        let spawned = tokio::task::spawn_blocking(move || program.spawn(identity))
-            .await
-            .map_err(|error| StartShimError::Execute {
-                sandbox_id: sandbox_id.to_owned(),
-                source: io::Error::other(error),
-            })?;
-        let (pid, socket) = spawned?;
-        let process = ShimProcess::open(pid).map_err(|source| StartShimError::Prepare {
-            step: "open a pidfd",
+        let spawning = move || program.spawn(identity, cgroup);
+        let spawned = tokio::task::spawn_blocking(spawning).await;
+        let (pid, pidfd, socket) = spawned.map_err(|error| StartShimError::Interrupted {
+            sandbox_id: sandbox_id.to_owned(),
+            source: error,
+        })??;
+        let process = ShimProcess::watch(pid, pidfd).map_err(|source| StartShimError::Prepare {
+            step: "poll its pidfd",
             sandbox_id: sandbox_id.to_owned(),
             source,
         })?;
         Ok(StartedShim { process, socket })
     }
 
-    fn spawn(&self, sandbox_id: String) -> Result<(Pid, OwnedFd), StartShimError> {
-        let (ours, theirs) = match rustix::net::socketpair(
+    fn spawn(
+        &self,
+        sandbox_id: String,
+        cgroup: Option<OwnedFd>,
+    ) -> Result<(Pid, OwnedFd, OwnedFd), StartShimError> {
+        let prepare = |step| {
+            let sandbox_id = sandbox_id.clone();
+            move |source| StartShimError::Prepare {
+                step,
+                sandbox_id,
+                source,
+            }
+        };
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let null = rustix::fs::open("/dev/null", flags, Mode::empty());
+        let null = null.map_err(prepare("open /dev/null"))?;
+        let (ours, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
             SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
             None,
-        ) {
-            Ok(pair) => pair,
-            Err(source) => {
-                return Err(StartShimError::Prepare {
-                    step: "make a socket pair",
-                    sandbox_id,
-                    source,
-                });
-            }
-        };
-        // Close-on-exec ends the descriptor only after the kernel has opened the program through it.
-        let path = PathBuf::from(format!("/proc/self/fd/{}", self.memfd.as_raw_fd()));
-        let spawned = Command::new(path)
-            .arg0(NAME)
-            .arg(&sandbox_id)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // A signal to the daemon's group, as from a terminal, is not for the pods.
-            .process_group(0)
-            .spawn();
-        let child = match spawned {
-            Ok(child) => child,
-            Err(source) => return Err(StartShimError::Execute { sandbox_id, source }),
-        };
-        // Dropping a Child neither kills nor reaps: its pidfd does that from here on.
-        let pid = Pid::from_child(&child);
-        Ok((pid, ours))
+        )
+        .map_err(prepare("make a socket pair"))?;
+        let identity = CString::new(sandbox_id.as_str())
+            .map_err(|_nul| prepare("pass its id")(Errno::INVAL))?;
+        let spawned = carpel_linux::spawn::spawn(&Spawn {
+            program: self.memfd.as_fd(),
+            arguments: &[NAME.to_owned(), identity],
+            environment: &[],
+            standard: [theirs.as_fd(), null.as_fd(), null.as_fd()],
+            cgroup: cgroup.as_ref().map(AsFd::as_fd),
+        });
+        let (pid, pidfd) =
+            spawned.map_err(|source| StartShimError::Execute { sandbox_id, source })?;
+        Ok((pid, pidfd, ours))
     }
 }

@@ -36,10 +36,14 @@ impl ShimProcess {
     /// Opens a pidfd for a process that is known to be there (an unreaped child, or a peer that still answers afterwards).
     pub(super) fn open(pid: Pid) -> Result<Self, Errno> {
         let descriptor = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-        let descriptor = poll::register(descriptor, Interest::READABLE)?;
+        Self::watch(pid, descriptor)
+    }
+
+    /// Takes over the pidfd of a process.
+    pub(super) fn watch(pid: Pid, pidfd: OwnedFd) -> Result<Self, Errno> {
         Ok(Self {
             pid: pid.as_raw_nonzero().get(),
-            descriptor,
+            descriptor: poll::register(pidfd, Interest::READABLE)?,
         })
     }
 

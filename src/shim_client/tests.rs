@@ -33,6 +33,7 @@ use rustix::net::AddressFamily;
 use rustix::net::SendFlags;
 use rustix::net::SocketFlags;
 use rustix::net::SocketType;
+use rustix::pipe::PipeFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -238,7 +239,7 @@ async fn large_messages_and_descriptors_pass_both_ways() {
         }),
         ..Exec::default()
     };
-    let (read_end, write_end) = rustix::pipe::pipe().unwrap();
+    let (read_end, write_end) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
     let streams = vec![read_end, write_end.try_clone().unwrap(), write_end];
     let shim = async {
         let (request, streams) = peer.receive().await;
@@ -307,7 +308,7 @@ async fn what_no_packet_can_carry_is_refused_before_it_is_sent() {
         "{error:?}"
     );
 
-    let streams = std::iter::repeat_with(|| rustix::pipe::pipe().unwrap().0)
+    let streams = std::iter::repeat_with(|| rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap().0)
         .take(9)
         .collect();
     let error = connected
@@ -431,7 +432,7 @@ async fn broken_packets_end_the_connection() {
 #[tokio::test]
 async fn a_large_message_in_a_pipe_is_refused_not_read() {
     breaks_the_connection(|peer| {
-        let (read_end, _write_end) = rustix::pipe::pipe().unwrap();
+        let (read_end, _write_end) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
         let bytes = [0x08, 100];
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = rustix::net::SendAncillaryBuffer::new(&mut space);
@@ -588,13 +589,20 @@ async fn a_killed_program_is_reaped_once() {
             .to_str(),
         Some("/")
     );
-    let mut descriptors: Vec<_> = std::fs::read_dir(format!("{folder}/fd"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    descriptors.sort();
-    descriptors.retain(|number| !is_inherited(number));
-    assert_eq!(descriptors, ["0", "1", "2"]);
+    let descriptors = || {
+        let entries = std::fs::read_dir(format!("{folder}/fd")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|number| !is_inherited(number)).collect();
+        names.sort();
+        names
+    };
+    let only_standard = async {
+        // The dynamic linker of this program has files open at its start.
+        while descriptors() != ["0", "1", "2"] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, only_standard).await.unwrap();
     started.process.kill().unwrap();
     assert_eq!(started.process.exited().await.unwrap(), ShimExit::Killed(9));
     assert_eq!(started.process.exited().await.unwrap(), ShimExit::Unknown);
@@ -616,4 +624,26 @@ fn the_embedded_program_is_a_static_executable_and_cannot_be_changed() {
         rustix::fs::ftruncate(memfd, 0).unwrap_err(),
         rustix::io::Errno::PERM
     );
+}
+
+#[tokio::test]
+async fn root_the_embedded_shim_says_hello_and_leaves_when_it_is_asked() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIP not root");
+        return;
+    }
+    let program = ShimProgram::embedded().unwrap();
+    let begin = std::time::Instant::now();
+    let started = program.start("test").await.unwrap();
+    let spawned = begin.elapsed();
+    let connected = ShimClient::open(started.socket, 0, SOON).await.unwrap();
+    println!("started in {spawned:?}, greeted in {:?}", begin.elapsed());
+    assert_eq!(connected.state.shim_pid, started.process.pid());
+    assert_eq!(connected.state.infra_pid, 0);
+    let missing = connected.client.start_container("missing".into(), SOON);
+    assert_eq!(missing.await.unwrap_err().kind(), ShimErrorKind::NotFound);
+    connected.client.shutdown(SOON).await.unwrap();
+    connected.client.closed().await;
+    let exit = tokio::time::timeout(SOON, started.process.exited()).await;
+    assert_eq!(exit.unwrap().unwrap(), ShimExit::Exited(0));
 }
