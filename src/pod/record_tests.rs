@@ -28,7 +28,11 @@ where
     }
     let golden = fs::read_to_string(&path).unwrap();
     assert_eq!(text, golden, "{name}");
-    assert_eq!(serde_json::from_str::<T>(&golden).unwrap(), *record, "{name}");
+    assert_eq!(
+        serde_json::from_str::<T>(&golden).unwrap(),
+        *record,
+        "{name}"
+    );
 }
 
 fn container(id: &str, phase: ContainerPhase) -> Container {
