@@ -118,9 +118,11 @@ fn load(instructions: &[u64], log: &mut [u8]) -> Result<OwnedFd> {
             instructions.len()
         )
     };
-    let instruction_count =
-        u32::try_from(instructions.len()).map_err(|_| Error::new(call(), Errno::TOOBIG))?;
-    let log_size = u32::try_from(log.len()).map_err(|_| Error::new(call(), Errno::TOOBIG))?;
+    let (Ok(instruction_count), Ok(log_size)) =
+        (u32::try_from(instructions.len()), u32::try_from(log.len()))
+    else {
+        return Err(Error::new(call(), Errno::TOOBIG));
+    };
     let mut attributes = LoadAttributes {
         program_type: BPF_PROG_TYPE_CGROUP_DEVICE,
         instruction_count,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::devices::{DeviceAccess, DeviceRule, program};
@@ -68,7 +69,11 @@ impl Cgroups {
     }
 
     fn try_device_rules(&self) -> Result<(), CgroupError> {
-        let path = child_path(DEFAULT_PARENT, &format!("probe-{}", std::process::id()))?;
+        // Two of one name would remove each other's.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("probe-{}-{number}", std::process::id());
+        let path = child_path(DEFAULT_PARENT, &name)?;
         self.create_all(&path)?;
         let cgroup = self.open_path(path)?;
         let attached = self.attach_program(&cgroup, &[]);

@@ -242,3 +242,7 @@ pub(super) fn write_live(directories: &PodDirectories, pod: &Pod) -> Result<(), 
         Durability::Rename,
     )
 }
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

@@ -151,8 +151,10 @@ fn requested_devices_are_made_and_allowed() {
     assert_eq!((device.major(), device.minor()), (10, 229));
     let resources = linux.resources().as_ref().unwrap();
     let rules = resources.devices().as_ref().unwrap();
-    assert_eq!((rules[0].allow(), rules[1].allow()), (false, true));
-    assert_eq!(rules[1].access(), &Some("rw".to_owned()));
+    let last = rules.last().unwrap();
+    assert_eq!((rules[0].allow(), last.allow()), (false, true));
+    assert_eq!((last.major(), last.minor()), (Some(10), Some(229)));
+    assert_eq!(last.access(), &Some("rw".to_owned()));
     request.devices[0].permissions = "x".to_owned();
     assert_eq!(
         request.wrong().1,
