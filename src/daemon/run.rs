@@ -136,17 +136,9 @@ async fn start_network(config: &Config) -> Result<Network, DaemonError> {
         namespace_directory: config.pod.namespace_directory.clone(),
     };
     let live: BTreeSet<String> = pod::recorded_sandboxes(&config.root).into_iter().collect();
-    let network = Network::start(settings, &live)
+    Network::start(settings, &live)
         .await
-        .map_err(DaemonError::Network)?;
-    let status = network.status().await;
-    for change in &status.changes {
-        tracing::info!("network: {change}");
-    }
-    for warning in &status.warnings {
-        tracing::warn!("network: {warning}");
-    }
-    Ok(network)
+        .map_err(DaemonError::Network)
 }
 
 fn settings(config: &Config, inherited: &Inherited, host: &Host, cgroups: &Cgroups) -> PodSettings {

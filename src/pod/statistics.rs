@@ -82,7 +82,10 @@ pub(super) async fn of_container(
     } else {
         CgroupReading::default()
     };
-    let writable_layer = parts.images.writable_layer(&container.id).await;
+    let mut writable_layer = parts.images.writable_layer(&container.id).await;
+    if let Some(layer) = &mut writable_layer {
+        layer.timestamp = now;
+    }
     Ok(ContainerStatistics {
         container: super::pods::view(pod, container),
         cpu: cpu(

@@ -55,6 +55,11 @@ pub(crate) fn resolve(root: BorrowedFd<'_>, user: &User) -> Outcome<ResolvedUser
         _ => account.as_ref().map_or(0, |account| account.gid),
     };
     let mut additional_gids = user.additional_gids.clone();
+    // As the peers: a process that could drop its own group by newgrp(1) would escape a file's denial to that group
+    // (CVE-2022-36109).
+    if !user.name.is_empty() && !additional_gids.contains(&gid) {
+        additional_gids.insert(0, gid);
+    }
     if user.merge_groups
         && let Some(account) = &account
     {
