@@ -224,7 +224,9 @@ fn every_safety_comment_argues() {
         }
         for (line, argument) in safety_comments(&text) {
             if argument.chars().count() <= SAFETY_CHARACTERS_MIN {
-                broken.push(format!("{path}:{line}: SAFETY says too little: {argument:?}"));
+                broken.push(format!(
+                    "{path}:{line}: SAFETY says too little: {argument:?}"
+                ));
             }
         }
     }
@@ -242,7 +244,9 @@ fn unsafe_code_is_in_linux_only() {
     let broken: Vec<String> = all_sources()
         .into_iter()
         .filter(|(path, text)| {
-            !path.starts_with("linux/") && path != "tests/architecture.rs" && text.contains("unsafe {")
+            !path.starts_with("linux/")
+                && path != "tests/architecture.rs"
+                && text.contains("unsafe {")
         })
         .map(|(path, _)| format!("{path}: unsafe code belongs into linux/"))
         .collect();
@@ -336,7 +340,10 @@ fn every_field_of_a_request_has_a_row_in_the_coverage() {
     let (proto, document) = (read("proto/cri/api.proto"), read("docs/cri-coverage.md"));
     let rows = table_rows(&document);
     let messages = proto_messages(&proto);
-    let mut to_visit: Vec<&str> = proto_calls(&proto).iter().map(|(_, request)| *request).collect();
+    let mut to_visit: Vec<&str> = proto_calls(&proto)
+        .iter()
+        .map(|(_, request)| *request)
+        .collect();
     let mut visited = Vec::new();
     let mut broken = Vec::new();
     while let Some(message) = to_visit.pop() {

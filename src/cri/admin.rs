@@ -110,7 +110,10 @@ fn refused(directory: &Path, error: &io::Error) -> Status {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::ResourceExhausted,
         _ => Code::Internal,
     };
-    Status::new(code, format!("keep the archive in {}: {error}", directory.display()))
+    Status::new(
+        code,
+        format!("keep the archive in {}: {error}", directory.display()),
+    )
 }
 
 /// Imports in a task of its own: it goes on if the client leaves, and keeps the file open, whose path is its descriptor.

@@ -9,8 +9,8 @@ use futures_util::stream;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::Status;
+use tonic::transport::{Channel, Endpoint, Uri};
 
 use super::wire::carpel::admin_client::AdminClient;
 use super::wire::carpel::import_image_request::Part;

@@ -93,15 +93,16 @@ mod tests {
 
     fn request(timeout: &'static str) -> Request<Body> {
         let mut request = Request::new(Body::empty());
-        request.headers_mut().insert("grpc-timeout", timeout.parse().unwrap());
+        request
+            .headers_mut()
+            .insert("grpc-timeout", timeout.parse().unwrap());
         request
     }
 
     #[tokio::test]
     async fn a_call_that_takes_too_long_is_deadline_exceeded() {
-        let slow = service_fn(|_request| {
-            std::future::pending::<Result<Response<Body>, Infallible>>()
-        });
+        let slow =
+            service_fn(|_request| std::future::pending::<Result<Response<Body>, Infallible>>());
         let call = DeadlineLayer.layer(slow).call(request("20m"));
         let response = call.await.unwrap();
         assert_eq!(response.headers()["grpc-status"], "4");
@@ -112,7 +113,11 @@ mod tests {
         let quick = service_fn(|_request| async { Ok(Status::not_found("gone").into_http()) });
         // Also one that has no time at all, if it does not wait.
         for timeout in ["10S", "0m"] {
-            let response = DeadlineLayer.layer(quick).call(request(timeout)).await.unwrap();
+            let response = DeadlineLayer
+                .layer(quick)
+                .call(request(timeout))
+                .await
+                .unwrap();
             assert_eq!(response.headers()["grpc-status"], "5", "{timeout}");
         }
     }

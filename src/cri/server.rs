@@ -41,21 +41,27 @@ impl<P: PodService> RuntimeService for RuntimeServer<P> {
         &self,
         request: Request<wire::RunPodSandboxRequest>,
     ) -> Result<Response<wire::RunPodSandboxResponse>, Status> {
-        pod_sandbox::run::run(&self.pods, request.into_inner()).await.map(Response::new)
+        pod_sandbox::run::run(&self.pods, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn stop_pod_sandbox(
         &self,
         request: Request<wire::StopPodSandboxRequest>,
     ) -> Result<Response<wire::StopPodSandboxResponse>, Status> {
-        pod_sandbox::stop::stop(&self.pods, request.into_inner()).await.map(Response::new)
+        pod_sandbox::stop::stop(&self.pods, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn remove_pod_sandbox(
         &self,
         request: Request<wire::RemovePodSandboxRequest>,
     ) -> Result<Response<wire::RemovePodSandboxResponse>, Status> {
-        pod_sandbox::remove::remove(&self.pods, request.into_inner()).await.map(Response::new)
+        pod_sandbox::remove::remove(&self.pods, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn pod_sandbox_status(
@@ -85,28 +91,36 @@ impl<P: PodService> RuntimeService for RuntimeServer<P> {
         &self,
         request: Request<wire::CreateContainerRequest>,
     ) -> Result<Response<wire::CreateContainerResponse>, Status> {
-        container::create::create(&self.pods, request.into_inner()).await.map(Response::new)
+        container::create::create(&self.pods, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn start_container(
         &self,
         request: Request<wire::StartContainerRequest>,
     ) -> Result<Response<wire::StartContainerResponse>, Status> {
-        container::start::start(&self.pods, request.into_inner()).await.map(Response::new)
+        container::start::start(&self.pods, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn stop_container(
         &self,
         request: Request<wire::StopContainerRequest>,
     ) -> Result<Response<wire::StopContainerResponse>, Status> {
-        container::stop::stop(&self.pods, request.into_inner()).await.map(Response::new)
+        container::stop::stop(&self.pods, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn remove_container(
         &self,
         request: Request<wire::RemoveContainerRequest>,
     ) -> Result<Response<wire::RemoveContainerResponse>, Status> {
-        container::remove::remove(&self.pods, request.into_inner()).await.map(Response::new)
+        container::remove::remove(&self.pods, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn list_containers(
@@ -136,21 +150,27 @@ impl<P: PodService> RuntimeService for RuntimeServer<P> {
         &self,
         request: Request<wire::UpdateContainerResourcesRequest>,
     ) -> Result<Response<wire::UpdateContainerResourcesResponse>, Status> {
-        container::update_resources::update_resources(&self.pods, request.into_inner()).await.map(Response::new)
+        container::update_resources::update_resources(&self.pods, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn reopen_container_log(
         &self,
         request: Request<wire::ReopenContainerLogRequest>,
     ) -> Result<Response<wire::ReopenContainerLogResponse>, Status> {
-        container::reopen_log::reopen_log(&self.pods, request.into_inner()).await.map(Response::new)
+        container::reopen_log::reopen_log(&self.pods, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn exec_sync(
         &self,
         request: Request<wire::ExecSyncRequest>,
     ) -> Result<Response<wire::ExecSyncResponse>, Status> {
-        container::exec_sync::exec_sync(&self.pods, request.into_inner()).await.map(Response::new)
+        container::exec_sync::exec_sync(&self.pods, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn exec(
@@ -178,14 +198,18 @@ impl<P: PodService> RuntimeService for RuntimeServer<P> {
         &self,
         request: Request<wire::ContainerStatsRequest>,
     ) -> Result<Response<wire::ContainerStatsResponse>, Status> {
-        container::statistics::one(&self.pods, request.into_inner()).await.map(Response::new)
+        container::statistics::one(&self.pods, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn list_container_stats(
         &self,
         request: Request<wire::ListContainerStatsRequest>,
     ) -> Result<Response<wire::ListContainerStatsResponse>, Status> {
-        Ok(Response::new(container::statistics::list(&self.pods, request.into_inner()).await))
+        Ok(Response::new(
+            container::statistics::list(&self.pods, request.into_inner()).await,
+        ))
     }
 
     type StreamContainerStatsStream = Answers<wire::StreamContainerStatsResponse>;
@@ -194,21 +218,27 @@ impl<P: PodService> RuntimeService for RuntimeServer<P> {
         &self,
         request: Request<wire::StreamContainerStatsRequest>,
     ) -> Result<Response<Self::StreamContainerStatsStream>, Status> {
-        Ok(Response::new(container::statistics::stream(&self.pods, request.into_inner()).await))
+        Ok(Response::new(
+            container::statistics::stream(&self.pods, request.into_inner()).await,
+        ))
     }
 
     async fn pod_sandbox_stats(
         &self,
         request: Request<wire::PodSandboxStatsRequest>,
     ) -> Result<Response<wire::PodSandboxStatsResponse>, Status> {
-        pod_sandbox::statistics::one(&self.pods, request.into_inner()).await.map(Response::new)
+        pod_sandbox::statistics::one(&self.pods, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn list_pod_sandbox_stats(
         &self,
         request: Request<wire::ListPodSandboxStatsRequest>,
     ) -> Result<Response<wire::ListPodSandboxStatsResponse>, Status> {
-        Ok(Response::new(pod_sandbox::statistics::list(&self.pods, request.into_inner()).await))
+        Ok(Response::new(
+            pod_sandbox::statistics::list(&self.pods, request.into_inner()).await,
+        ))
     }
 
     type StreamPodSandboxStatsStream = Answers<wire::StreamPodSandboxStatsResponse>;
@@ -217,7 +247,9 @@ impl<P: PodService> RuntimeService for RuntimeServer<P> {
         &self,
         request: Request<wire::StreamPodSandboxStatsRequest>,
     ) -> Result<Response<Self::StreamPodSandboxStatsStream>, Status> {
-        Ok(Response::new(pod_sandbox::statistics::stream(&self.pods, request.into_inner()).await))
+        Ok(Response::new(
+            pod_sandbox::statistics::stream(&self.pods, request.into_inner()).await,
+        ))
     }
 
     async fn update_runtime_config(
@@ -299,7 +331,8 @@ impl<P: PodService> RuntimeService for RuntimeServer<P> {
         &self,
         request: Request<wire::UpdatePodSandboxResourcesRequest>,
     ) -> Result<Response<wire::UpdatePodSandboxResourcesResponse>, Status> {
-        pod_sandbox::update_resources::update_resources(&self.pods, request.into_inner()).map(Response::new)
+        pod_sandbox::update_resources::update_resources(&self.pods, request.into_inner())
+            .map(Response::new)
     }
 }
 
@@ -309,7 +342,10 @@ impl ImageService for ImageServer {
         &self,
         request: Request<wire::ListImagesRequest>,
     ) -> Result<Response<wire::ListImagesResponse>, Status> {
-        Ok(Response::new(image::list::list(&self.images, request.into_inner())))
+        Ok(Response::new(image::list::list(
+            &self.images,
+            request.into_inner(),
+        )))
     }
 
     type StreamImagesStream = Answers<wire::StreamImagesResponse>;
@@ -318,7 +354,10 @@ impl ImageService for ImageServer {
         &self,
         request: Request<wire::StreamImagesRequest>,
     ) -> Result<Response<Self::StreamImagesStream>, Status> {
-        Ok(Response::new(image::list::stream(&self.images, request.into_inner())))
+        Ok(Response::new(image::list::stream(
+            &self.images,
+            request.into_inner(),
+        )))
     }
 
     async fn image_status(
@@ -332,20 +371,26 @@ impl ImageService for ImageServer {
         &self,
         request: Request<wire::PullImageRequest>,
     ) -> Result<Response<wire::PullImageResponse>, Status> {
-        image::pull::pull(&self.images, request.into_inner()).await.map(Response::new)
+        image::pull::pull(&self.images, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn remove_image(
         &self,
         request: Request<wire::RemoveImageRequest>,
     ) -> Result<Response<wire::RemoveImageResponse>, Status> {
-        image::remove::remove(&self.images, request.into_inner()).await.map(Response::new)
+        image::remove::remove(&self.images, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn image_fs_info(
         &self,
         _request: Request<wire::ImageFsInfoRequest>,
     ) -> Result<Response<wire::ImageFsInfoResponse>, Status> {
-        image::filesystem::filesystem(&self.images).await.map(Response::new)
+        image::filesystem::filesystem(&self.images)
+            .await
+            .map(Response::new)
     }
 }

@@ -15,7 +15,10 @@ use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 /// Owner and group may connect, and nobody else: whoever can talk to the socket is root on the node.
-const MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP).union(Mode::WGRP);
+const MODE: Mode = Mode::RUSR
+    .union(Mode::WUSR)
+    .union(Mode::RGRP)
+    .union(Mode::WGRP);
 
 /// Connections that wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -98,9 +101,8 @@ impl Socket {
 
 impl Drop for Name {
     fn drop(&mut self) {
-        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|metadata| {
-            (metadata.dev(), metadata.ino()) == (self.device, self.inode)
-        });
+        let is_ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode));
         if is_ours && let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "the socket's name stays");
         }
@@ -236,7 +238,10 @@ mod tests {
         let _other = UnixListener::bind(&path).unwrap();
         let error = Socket::bind(&path).unwrap_err();
         assert!(matches!(error, SocketError::InUse { .. }), "{error}");
-        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        assert!(
+            error.to_string().contains(path.to_str().unwrap()),
+            "{error}"
+        );
         assert!(UnixStream::connect(&path).is_ok());
         assert_eq!(names(&folder), ["carpel.sock"]);
     }

@@ -19,7 +19,10 @@ where
     T: Message,
     M: Send + 'static,
 {
-    let messages: Vec<_> = parts(items).into_iter().map(|part| Ok(wrap(part))).collect();
+    let messages: Vec<_> = parts(items)
+        .into_iter()
+        .map(|part| Ok(wrap(part)))
+        .collect();
     Box::pin(stream::iter(messages))
 }
 

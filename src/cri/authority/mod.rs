@@ -5,14 +5,14 @@
 //! PROTOCOL_ERROR (hyperium/h2#487). Nobody reads the value on a unix socket, so it is changed before h2 sees it.
 //!
 //! How: the client's bytes are followed frame by frame, HPACK field by field (RFC 9113, RFC 7541), and in a literal
-//! value of `:authority` every `%` becomes `.`, every `/` becomes `0`. The change is made **in place and never changes a
+//! value of `:authority` every `%` becomes `.`, every `/` becomes `3`. The change is made **in place and never changes a
 //! length**, neither of the bytes nor of the text: so frames, the windows and the dynamic tables of both ends (whose
 //! entries are evicted by their size) stay in step, and nothing needs to be kept back. With Huffman coding this holds
 //! because all four symbols have codes of 6 bits, which differ from the wanted one in a single bit:
 //!
 //! ```text
 //! '%' 010101 → '.' 010111      ' ' 010100 → '-' 010110 (not told apart from '%' when the bit is changed; also illegal)
-//! '/' 011000 → '0' 011001
+//! '/' 011000 → '3' 011001
 //! ```
 //!
 //! A value is edited once, where it is sent as a literal; later requests refer to it in the dynamic table, where h2 has
@@ -134,7 +134,11 @@ impl AuthorityFilter {
         let payload = Payload {
             left,
             pad_length_follows: is_headers && flags & FLAG_PADDED != 0,
-            priority_left: if is_headers && flags & FLAG_PRIORITY != 0 { 5 } else { 0 },
+            priority_left: if is_headers && flags & FLAG_PRIORITY != 0 {
+                5
+            } else {
+                0
+            },
             padding: 0,
             ends_block: flags & FLAG_END_HEADERS != 0,
         };
@@ -220,7 +224,9 @@ impl Block {
                 (Step::Done(left), coding) => Field::Name(left, 0, coding, true),
                 (Step::TooLarge, _) => Field::Lost,
             },
-            Field::Name(left, seen, coding, matches) => self.name(*byte, left, seen, coding, matches),
+            Field::Name(left, seen, coding, matches) => {
+                self.name(*byte, left, seen, coding, matches)
+            }
             Field::ValueLength(begun) => match length(begun, *byte) {
                 (Step::More(integer), coding) => Field::ValueLength(Some((integer, coding))),
                 (Step::Done(0), _) => Field::Start,
@@ -246,10 +252,10 @@ impl Block {
     fn begin_field(&mut self, byte: u8) -> Field {
         self.is_authority = false;
         let prefix_bits = match byte {
-            0x80.. => 7,        // indexed
-            0x40..=0x7f => 6,   // literal that enters the table
-            0x20..=0x3f => 5,   // new size of the table
-            _ => 4,             // literal that does not
+            0x80.. => 7,      // indexed
+            0x40..=0x7f => 6, // literal that enters the table
+            0x20..=0x3f => 5, // new size of the table
+            _ => 4,           // literal that does not
         };
         let step = Integer::begin(byte, prefix_bits);
         if prefix_bits == 6 || prefix_bits == 4 {
@@ -291,7 +297,7 @@ impl Block {
 fn legal(byte: u8) -> u8 {
     match byte {
         b'%' => b'.',
-        b'/' => b'0',
+        b'/' => b'3',
         other => other,
     }
 }
@@ -336,7 +342,10 @@ impl Integer {
         let value = self.value + (u64::from(byte & 0x7f) << self.shift);
         match byte & 0x80 {
             0 => Step::Done(value),
-            _ => Step::More(Self { value, shift: self.shift + 7 }),
+            _ => Step::More(Self {
+                value,
+                shift: self.shift + 7,
+            }),
         }
     }
 }

@@ -39,7 +39,11 @@ pub(in crate::cri) fn container_config(
         environment: each(config.envs, "config.envs", environment_variable)?,
         mounts: each(config.mounts, "config.mounts", mount)?,
         devices: each(config.devices, "config.devices", device)?,
-        cdi_devices: config.cdi_devices.into_iter().map(|device| device.name).collect(),
+        cdi_devices: config
+            .cdi_devices
+            .into_iter()
+            .map(|device| device.name)
+            .collect(),
         labels: config.labels,
         annotations: config.annotations,
         log_path: log_path(config.log_path)?,
@@ -89,7 +93,10 @@ fn environment_variable(
     }
     if variable.value.contains(&0) {
         // The value may be a secret: it is not repeated.
-        return Err(InvalidField::new(format!("{at}.value"), "contains a NUL byte"));
+        return Err(InvalidField::new(
+            format!("{at}.value"),
+            "contains a NUL byte",
+        ));
     }
     Ok(EnvironmentVariable {
         name,
@@ -134,8 +141,16 @@ fn problem_of_mount(mount: &Mount) -> Option<(&'static str, &'static str)> {
     let has_image = mount.image.is_some();
     let is_private = mount.propagation == MountPropagation::Private;
     let rules = [
-        (!mount.container_path.starts_with('/'), "container_path", "is not absolute"),
-        (!has_image && mount.host_path.is_empty(), "host_path", "missing"),
+        (
+            !mount.container_path.starts_with('/'),
+            "container_path",
+            "is not absolute",
+        ),
+        (
+            !has_image && mount.host_path.is_empty(),
+            "host_path",
+            "missing",
+        ),
         (
             !has_image && !mount.host_path.starts_with('/'),
             "host_path",
@@ -152,7 +167,10 @@ fn problem_of_mount(mount: &Mount) -> Option<(&'static str, &'static str)> {
             "must be set for an image",
         ),
         (
-            mount.image.as_ref().is_some_and(|image| image.image.is_empty()),
+            mount
+                .image
+                .as_ref()
+                .is_some_and(|image| image.image.is_empty()),
             "image.image",
             "missing",
         ),
@@ -177,7 +195,10 @@ fn problem_of_mount(mount: &Mount) -> Option<(&'static str, &'static str)> {
             "uidMappings and gidMappings are needed together",
         ),
         (
-            mount.mount_options.iter().any(|option| !OPTIONS.contains(&option.as_str())),
+            mount
+                .mount_options
+                .iter()
+                .any(|option| !OPTIONS.contains(&option.as_str())),
             "mount_options",
             "can be noexec, nodev and nosuid only",
         ),
@@ -187,7 +208,10 @@ fn problem_of_mount(mount: &Mount) -> Option<(&'static str, &'static str)> {
 }
 
 fn device(device: wire::Device, at: &str) -> Result<Device, InvalidField> {
-    if device.permissions.contains(|letter| !"rwm".contains(letter)) {
+    if device
+        .permissions
+        .contains(|letter| !"rwm".contains(letter))
+    {
         let problem = format!("{:?} is not a subset of \"rwm\"", device.permissions);
         return Err(InvalidField::new(format!("{at}.permissions"), problem));
     }
@@ -198,7 +222,9 @@ fn device(device: wire::Device, at: &str) -> Result<Device, InvalidField> {
     })
 }
 
-fn security(context: wire::LinuxContainerSecurityContext) -> Result<ContainerSecurity, InvalidField> {
+fn security(
+    context: wire::LinuxContainerSecurityContext,
+) -> Result<ContainerSecurity, InvalidField> {
     const AT: &str = "config.linux.security_context";
     let field = |name: &str| format!("{AT}.{name}");
     let capabilities = context.capabilities.unwrap_or_default();

@@ -75,7 +75,10 @@ fn user_or_group(value: i64, field: &str) -> Result<i64, InvalidField> {
     if (0..i64::from(u32::MAX)).contains(&value) {
         Ok(value)
     } else {
-        Err(InvalidField::new(field, format!("{value} is not a user or group id")))
+        Err(InvalidField::new(
+            field,
+            format!("{value} is not a user or group id"),
+        ))
     }
 }
 
@@ -85,7 +88,10 @@ fn without_parent(value: String, field: &str) -> Result<String, InvalidField> {
         .components()
         .any(|component| component == Component::ParentDir);
     if leads_out {
-        return Err(InvalidField::new(field, format!("{value:?} contains \"..\"")));
+        return Err(InvalidField::new(
+            field,
+            format!("{value:?} contains \"..\""),
+        ));
     }
     without_nul(value, field)
 }

@@ -65,7 +65,10 @@ fn port_mapping(index: usize, mapping: wire::PortMapping) -> Result<PortMapping,
     let field = |name: &str| format!("config.port_mappings[{index}].{name}");
     let port = |value: i32, name: &str| match u16::try_from(value) {
         Ok(_) => Ok(value),
-        Err(_) => Err(InvalidField::new(field(name), format!("{value} is not a port"))),
+        Err(_) => Err(InvalidField::new(
+            field(name),
+            format!("{value} is not a port"),
+        )),
     };
     let protocol = match known(mapping.protocol, &field("protocol"))? {
         wire::Protocol::Tcp => Protocol::Tcp,
@@ -121,7 +124,10 @@ fn security(context: wire::LinuxSandboxSecurityContext) -> Result<SandboxSecurit
         seccomp: profile(
             context.seccomp,
             &context.seccomp_profile_path,
-            [&format!("{AT}.seccomp"), &format!("{AT}.seccomp_profile_path")],
+            [
+                &format!("{AT}.seccomp"),
+                &format!("{AT}.seccomp_profile_path"),
+            ],
         )?,
         apparmor: profile(context.apparmor, "", [&format!("{AT}.apparmor"), ""])?,
     })

@@ -35,9 +35,7 @@ fn container() -> wire::ContainerConfig {
     }
 }
 
-fn sandbox_security(
-    config: &mut wire::PodSandboxConfig,
-) -> &mut wire::LinuxSandboxSecurityContext {
+fn sandbox_security(config: &mut wire::PodSandboxConfig) -> &mut wire::LinuxSandboxSecurityContext {
     config
         .linux
         .get_or_insert_default()
@@ -79,19 +77,28 @@ fn mapping(container_id: u32, length: u32) -> wire::IdMapping {
 fn sandbox_refused(change: impl FnOnce(&mut wire::PodSandboxConfig), expected: &str) {
     let mut config = sandbox();
     change(&mut config);
-    assert_eq!(sandbox_config(Some(config)).unwrap_err().to_string(), expected);
+    assert_eq!(
+        sandbox_config(Some(config)).unwrap_err().to_string(),
+        expected
+    );
 }
 
 #[track_caller]
 fn container_refused(change: impl FnOnce(&mut wire::ContainerConfig), expected: &str) {
     let mut config = container();
     change(&mut config);
-    assert_eq!(container_config(Some(config)).unwrap_err().to_string(), expected);
+    assert_eq!(
+        container_config(Some(config)).unwrap_err().to_string(),
+        expected
+    );
 }
 
 #[test]
 fn a_sandbox_needs_a_configuration_with_metadata() {
-    assert_eq!(sandbox_config(None).unwrap_err().to_string(), "config: missing");
+    assert_eq!(
+        sandbox_config(None).unwrap_err().to_string(),
+        "config: missing"
+    );
     sandbox_refused(|config| config.metadata = None, "config.metadata: missing");
     sandbox_refused(
         |config| config.metadata.as_mut().unwrap().name.clear(),
@@ -178,10 +185,18 @@ fn a_user_namespace_needs_one_mapping_of_root() {
         (wire::NamespaceMode::Pod, vec![], false),
         (wire::NamespaceMode::Pod, vec![mapping(1, 65536)], false),
         (wire::NamespaceMode::Pod, vec![mapping(0, 0)], false),
-        (wire::NamespaceMode::Pod, vec![mapping(0, 1), mapping(1, 1)], false),
+        (
+            wire::NamespaceMode::Pod,
+            vec![mapping(0, 1), mapping(1, 1)],
+            false,
+        ),
         (wire::NamespaceMode::Node, vec![], true),
         (wire::NamespaceMode::Node, vec![mapping(0, 65536)], false),
-        (wire::NamespaceMode::Container, vec![mapping(0, 65536)], false),
+        (
+            wire::NamespaceMode::Container,
+            vec![mapping(0, 65536)],
+            false,
+        ),
     ] {
         let mut config = sandbox();
         sandbox_security(&mut config).namespace_options = Some(wire::NamespaceOption {
@@ -241,8 +256,16 @@ fn the_new_profile_field_wins_over_the_old_text() {
     for (message, text, expected) in [
         (None, "", Ok(None)),
         (None, "unconfined", Ok(Some(SecurityProfile::Unconfined))),
-        (None, "runtime/default", Ok(Some(SecurityProfile::RuntimeDefault))),
-        (None, "docker/default", Ok(Some(SecurityProfile::RuntimeDefault))),
+        (
+            None,
+            "runtime/default",
+            Ok(Some(SecurityProfile::RuntimeDefault)),
+        ),
+        (
+            None,
+            "docker/default",
+            Ok(Some(SecurityProfile::RuntimeDefault)),
+        ),
         (None, "localhost//p.json", Ok(localhost("/p.json"))),
         (None, "localhost/", Err("seccomp_profile_path")),
         (None, "nonsense", Err("seccomp_profile_path")),
@@ -251,9 +274,21 @@ fn the_new_profile_field_wins_over_the_old_text() {
             "runtime/default",
             Ok(Some(SecurityProfile::Unconfined)),
         ),
-        (message(ProfileType::Localhost, "/q"), "nonsense", Ok(localhost("/q"))),
-        (message(ProfileType::Localhost, ""), "", Err("seccomp.localhost_ref")),
-        (message(ProfileType::RuntimeDefault, "/q"), "", Err("seccomp.localhost_ref")),
+        (
+            message(ProfileType::Localhost, "/q"),
+            "nonsense",
+            Ok(localhost("/q")),
+        ),
+        (
+            message(ProfileType::Localhost, ""),
+            "",
+            Err("seccomp.localhost_ref"),
+        ),
+        (
+            message(ProfileType::RuntimeDefault, "/q"),
+            "",
+            Err("seccomp.localhost_ref"),
+        ),
     ] {
         let mut config = container();
         container_security(&mut config).seccomp = message;
@@ -271,7 +306,10 @@ fn the_new_profile_field_wins_over_the_old_text() {
 
 #[test]
 fn a_container_needs_metadata_and_an_image() {
-    assert_eq!(container_config(None).unwrap_err().to_string(), "config: missing");
+    assert_eq!(
+        container_config(None).unwrap_err().to_string(),
+        "config: missing"
+    );
     container_refused(|config| config.metadata = None, "config.metadata: missing");
     container_refused(|config| config.image = None, "config.image: missing");
     container_refused(
@@ -297,12 +335,24 @@ fn mounts_that_contradict_themselves_are_refused() {
     type Change = fn(&mut wire::Mount);
     let cases: [(Change, &str); 11] = [
         (|mount| mount.container_path.clear(), "container_path"),
-        (|mount| mount.container_path = "data".to_owned(), "container_path"),
+        (
+            |mount| mount.container_path = "data".to_owned(),
+            "container_path",
+        ),
         (|mount| mount.host_path.clear(), "host_path"),
         (|mount| mount.host_path = "srv".to_owned(), "host_path"),
-        (|mount| mount.image = Some(wire::ImageSpec::default()), "host_path"),
-        (|mount| mount.image_sub_path = "a".to_owned(), "image_sub_path"),
-        (|mount| mount.recursive_read_only = true, "recursive_read_only"),
+        (
+            |mount| mount.image = Some(wire::ImageSpec::default()),
+            "host_path",
+        ),
+        (
+            |mount| mount.image_sub_path = "a".to_owned(),
+            "image_sub_path",
+        ),
+        (
+            |mount| mount.recursive_read_only = true,
+            "recursive_read_only",
+        ),
         (
             |mount| {
                 mount.recursive_read_only = true;
@@ -312,8 +362,14 @@ fn mounts_that_contradict_themselves_are_refused() {
             "recursive_read_only",
         ),
         (|mount| mount.propagation = 7, "propagation"),
-        (|mount| mount.uid_mappings = vec![mapping(0, 1)], "uidMappings"),
-        (|mount| mount.mount_options = vec!["suid".to_owned()], "mount_options"),
+        (
+            |mount| mount.uid_mappings = vec![mapping(0, 1)],
+            "uidMappings",
+        ),
+        (
+            |mount| mount.mount_options = vec!["suid".to_owned()],
+            "mount_options",
+        ),
     ];
     for (change, field) in cases {
         let mut config = container();
@@ -369,11 +425,17 @@ fn resources_are_checked() {
     for (name, resources) in [
         (
             "oom_score_adj",
-            wire::LinuxContainerResources { oom_score_adj: 1001, ..Default::default() },
+            wire::LinuxContainerResources {
+                oom_score_adj: 1001,
+                ..Default::default()
+            },
         ),
         (
             "cpu_shares",
-            wire::LinuxContainerResources { cpu_shares: -2, ..Default::default() },
+            wire::LinuxContainerResources {
+                cpu_shares: -2,
+                ..Default::default()
+            },
         ),
         (
             "unified",
@@ -428,7 +490,10 @@ fn an_unknown_state_in_a_filter_is_refused() {
         state: Some(wire::PodSandboxStateValue { state: 2 }),
         ..wire::PodSandboxFilter::default()
     };
-    assert_eq!(sandbox_filter(Some(filter)).unwrap_err().field, "filter.state");
+    assert_eq!(
+        sandbox_filter(Some(filter)).unwrap_err().field,
+        "filter.state"
+    );
 }
 
 proptest! {

@@ -34,5 +34,7 @@ pub(in crate::cri) async fn filesystem(images: &Images) -> Result<ImageFsInfoRes
 /// Nanoseconds since the epoch.
 fn now() -> i64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
-    elapsed.map_or(0, |elapsed| i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX))
+    elapsed.map_or(0, |elapsed| {
+        i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX)
+    })
 }

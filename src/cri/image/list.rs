@@ -24,7 +24,10 @@ pub(in crate::cri) fn stream(
 
 /// A filter names one image, by id, tag or digest; an empty one takes all.
 fn find(images: &Images, filter: Option<ImageFilter>) -> Vec<Image> {
-    let reference = filter.and_then(|filter| filter.image).unwrap_or_default().image;
+    let reference = filter
+        .and_then(|filter| filter.image)
+        .unwrap_or_default()
+        .image;
     if reference.is_empty() {
         let all = images.list();
         return all.iter().map(|image| to_cri::image(image)).collect();

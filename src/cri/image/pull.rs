@@ -15,7 +15,10 @@ pub(in crate::cri) async fn pull(
 ) -> Result<PullImageResponse, Status> {
     let reference = request.image.unwrap_or_default().image;
     let reference = from_cri::required_text(reference, "image.image")?;
-    match images.pull(&reference, request.auth.map(registry_auth)).await {
+    match images
+        .pull(&reference, request.auth.map(registry_auth))
+        .await
+    {
         Ok(image) => Ok(PullImageResponse {
             image_ref: image.id.clone(),
         }),

@@ -8,9 +8,9 @@ use crate::cri::status;
 use crate::cri::stream::{self, Answers};
 use crate::cri::to_cri;
 use crate::cri::wire::runtime::{
-    ListPodSandboxStatsRequest, ListPodSandboxStatsResponse, PodSandboxStats, PodSandboxStatsFilter,
-    PodSandboxStatsRequest, PodSandboxStatsResponse, StreamPodSandboxStatsRequest,
-    StreamPodSandboxStatsResponse,
+    ListPodSandboxStatsRequest, ListPodSandboxStatsResponse, PodSandboxStats,
+    PodSandboxStatsFilter, PodSandboxStatsRequest, PodSandboxStatsResponse,
+    StreamPodSandboxStatsRequest, StreamPodSandboxStatsResponse,
 };
 
 pub(in crate::cri) async fn one<P: PodService>(

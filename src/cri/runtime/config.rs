@@ -21,7 +21,9 @@ pub(in crate::cri) fn get(driver: CgroupDriver) -> wire::RuntimeConfigResponse {
 pub(in crate::cri) fn update(
     request: wire::UpdateRuntimeConfigRequest,
 ) -> wire::UpdateRuntimeConfigResponse {
-    let network = request.runtime_config.and_then(|config| config.network_config);
+    let network = request
+        .runtime_config
+        .and_then(|config| config.network_config);
     if let Some(network) = network {
         tracing::info!(pod_cidr = network.pod_cidr, "the client tells its pod CIDR");
     }

@@ -25,7 +25,11 @@ fn sandbox_config() -> PodSandboxConfig {
 async fn version_sets_all_four_fields() {
     let served = Served::start().await;
     let mut client = served.runtime().await;
-    let answer = client.version(VersionRequest::default()).await.unwrap().into_inner();
+    let answer = client
+        .version(VersionRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(answer.version, "0.1.0");
     assert_eq!(answer.runtime_name, "carpel");
     assert_eq!(answer.runtime_api_version, "v1");
@@ -40,7 +44,11 @@ async fn status_tells_conditions_handlers_and_configuration() {
     let trouble = ("NoBridge".to_owned(), "carpel0 is gone".to_owned());
     *served.script.network_trouble.lock().unwrap() = Some(trouble);
     let mut client = served.runtime().await;
-    let answer = client.status(StatusRequest { verbose: true }).await.unwrap().into_inner();
+    let answer = client
+        .status(StatusRequest { verbose: true })
+        .await
+        .unwrap()
+        .into_inner();
     let conditions: Vec<_> = answer
         .status
         .unwrap()
@@ -55,11 +63,18 @@ async fn status_tells_conditions_handlers_and_configuration() {
             ("NetworkReady".to_owned(), false, "NoBridge".to_owned()),
         ]
     );
-    let names: Vec<_> = answer.runtime_handlers.iter().map(|handler| &*handler.name).collect();
+    let names: Vec<_> = answer
+        .runtime_handlers
+        .iter()
+        .map(|handler| &*handler.name)
+        .collect();
     assert_eq!(names, ["", "carpel"]);
     assert_eq!(answer.info["config"], "{\"stateDir\":\"/run/carpel\"}");
     assert_eq!(answer.info["kernel"], "\"6.1\"");
-    let terse = client.status(StatusRequest { verbose: false }).await.unwrap();
+    let terse = client
+        .status(StatusRequest { verbose: false })
+        .await
+        .unwrap();
     assert!(terse.into_inner().info.is_empty());
 }
 
@@ -67,8 +82,15 @@ async fn status_tells_conditions_handlers_and_configuration() {
 async fn runtime_config_tells_the_cgroup_driver() {
     let served = Served::start().await;
     let mut client = served.runtime().await;
-    let answer = client.runtime_config(RuntimeConfigRequest {}).await.unwrap().into_inner();
-    assert_eq!(answer.linux.unwrap().cgroup_driver(), CgroupDriver::Cgroupfs);
+    let answer = client
+        .runtime_config(RuntimeConfigRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        answer.linux.unwrap().cgroup_driver(),
+        CgroupDriver::Cgroupfs
+    );
     let update = UpdateRuntimeConfigRequest {
         runtime_config: Some(RuntimeConfig {
             network_config: Some(NetworkConfig {
@@ -97,7 +119,10 @@ async fn a_sandbox_is_run_by_a_known_handler_only() {
     };
     let refused = client.run_pod_sandbox(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
-    assert_eq!(refused.message(), "runtime_handler: there is no runtime handler \"kata\"");
+    assert_eq!(
+        refused.message(),
+        "runtime_handler: there is no runtime handler \"kata\""
+    );
     let asked = served.script.asked.lock().unwrap().clone();
     assert_eq!(asked, ["run web \"\"", "run web \"carpel\""]);
 }
@@ -111,17 +136,26 @@ async fn errors_keep_their_code_and_message() {
         verbose: false,
     };
     let missing = client.pod_sandbox_status(request).await.unwrap_err();
-    assert_eq!((missing.code(), missing.message()), (Code::NotFound, "sandbox 4f: look up"));
+    assert_eq!(
+        (missing.code(), missing.message()),
+        (Code::NotFound, "sandbox 4f: look up")
+    );
     *served.script.failure.lock().unwrap() = Some(PodErrorKind::AlreadyExists);
     let request = RunPodSandboxRequest {
         config: Some(sandbox_config()),
         runtime_handler: String::new(),
     };
     let taken = client.run_pod_sandbox(request).await.unwrap_err();
-    assert_eq!((taken.code(), taken.message()), (Code::AlreadyExists, "runtime: scripted"));
+    assert_eq!(
+        (taken.code(), taken.message()),
+        (Code::AlreadyExists, "runtime: scripted")
+    );
     let request = RunPodSandboxRequest::default();
     let invalid = client.run_pod_sandbox(request).await.unwrap_err();
-    assert_eq!((invalid.code(), invalid.message()), (Code::InvalidArgument, "config: missing"));
+    assert_eq!(
+        (invalid.code(), invalid.message()),
+        (Code::InvalidArgument, "config: missing")
+    );
 }
 
 #[tokio::test]
@@ -129,15 +163,37 @@ async fn requests_reach_the_domain_as_they_are() {
     let served = Served::start().await;
     let mut client = served.runtime().await;
     let id = || "c1".to_owned();
-    client.stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: id() }).await.unwrap();
-    client.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: id() }).await.unwrap();
-    client.start_container(StartContainerRequest { container_id: id() }).await.unwrap();
+    client
+        .stop_pod_sandbox(StopPodSandboxRequest {
+            pod_sandbox_id: id(),
+        })
+        .await
+        .unwrap();
+    client
+        .remove_pod_sandbox(RemovePodSandboxRequest {
+            pod_sandbox_id: id(),
+        })
+        .await
+        .unwrap();
+    client
+        .start_container(StartContainerRequest { container_id: id() })
+        .await
+        .unwrap();
     for timeout in [7, 0, -3] {
-        let request = StopContainerRequest { container_id: id(), timeout };
+        let request = StopContainerRequest {
+            container_id: id(),
+            timeout,
+        };
         client.stop_container(request).await.unwrap();
     }
-    client.remove_container(RemoveContainerRequest { container_id: id() }).await.unwrap();
-    client.reopen_container_log(ReopenContainerLogRequest { container_id: id() }).await.unwrap();
+    client
+        .remove_container(RemoveContainerRequest { container_id: id() })
+        .await
+        .unwrap();
+    client
+        .reopen_container_log(ReopenContainerLogRequest { container_id: id() })
+        .await
+        .unwrap();
     let update = UpdateContainerResourcesRequest {
         container_id: id(),
         linux: Some(LinuxContainerResources {
@@ -150,8 +206,14 @@ async fn requests_reach_the_domain_as_they_are() {
     let create = CreateContainerRequest {
         pod_sandbox_id: "s1".to_owned(),
         config: Some(ContainerConfig {
-            metadata: Some(ContainerMetadata { name: "main".to_owned(), attempt: 0 }),
-            image: Some(ImageSpec { image: "busybox".to_owned(), ..ImageSpec::default() }),
+            metadata: Some(ContainerMetadata {
+                name: "main".to_owned(),
+                attempt: 0,
+            }),
+            image: Some(ImageSpec {
+                image: "busybox".to_owned(),
+                ..ImageSpec::default()
+            }),
             ..ContainerConfig::default()
         }),
         sandbox_config: None,
@@ -180,18 +242,54 @@ async fn an_empty_id_is_invalid_everywhere() {
     let served = Served::start().await;
     let mut client = served.runtime().await;
     let refusals = [
-        client.stop_pod_sandbox(StopPodSandboxRequest::default()).await.unwrap_err(),
-        client.remove_pod_sandbox(RemovePodSandboxRequest::default()).await.unwrap_err(),
-        client.pod_sandbox_status(PodSandboxStatusRequest::default()).await.unwrap_err(),
-        client.pod_sandbox_stats(PodSandboxStatsRequest::default()).await.unwrap_err(),
-        client.create_container(CreateContainerRequest::default()).await.unwrap_err(),
-        client.start_container(StartContainerRequest::default()).await.unwrap_err(),
-        client.stop_container(StopContainerRequest::default()).await.unwrap_err(),
-        client.remove_container(RemoveContainerRequest::default()).await.unwrap_err(),
-        client.container_status(ContainerStatusRequest::default()).await.unwrap_err(),
-        client.container_stats(ContainerStatsRequest::default()).await.unwrap_err(),
-        client.exec_sync(ExecSyncRequest::default()).await.unwrap_err(),
-        client.reopen_container_log(ReopenContainerLogRequest::default()).await.unwrap_err(),
+        client
+            .stop_pod_sandbox(StopPodSandboxRequest::default())
+            .await
+            .unwrap_err(),
+        client
+            .remove_pod_sandbox(RemovePodSandboxRequest::default())
+            .await
+            .unwrap_err(),
+        client
+            .pod_sandbox_status(PodSandboxStatusRequest::default())
+            .await
+            .unwrap_err(),
+        client
+            .pod_sandbox_stats(PodSandboxStatsRequest::default())
+            .await
+            .unwrap_err(),
+        client
+            .create_container(CreateContainerRequest::default())
+            .await
+            .unwrap_err(),
+        client
+            .start_container(StartContainerRequest::default())
+            .await
+            .unwrap_err(),
+        client
+            .stop_container(StopContainerRequest::default())
+            .await
+            .unwrap_err(),
+        client
+            .remove_container(RemoveContainerRequest::default())
+            .await
+            .unwrap_err(),
+        client
+            .container_status(ContainerStatusRequest::default())
+            .await
+            .unwrap_err(),
+        client
+            .container_stats(ContainerStatsRequest::default())
+            .await
+            .unwrap_err(),
+        client
+            .exec_sync(ExecSyncRequest::default())
+            .await
+            .unwrap_err(),
+        client
+            .reopen_container_log(ReopenContainerLogRequest::default())
+            .await
+            .unwrap_err(),
     ];
     for refused in refusals {
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
@@ -210,11 +308,25 @@ async fn exec_sync_returns_output_and_code() {
         cmd: vec!["true".to_owned()],
         timeout: 2,
     };
-    let answer = client.exec_sync(request.clone()).await.unwrap().into_inner();
-    assert_eq!((answer.stdout.len(), &answer.stderr[..], answer.exit_code), (100, &[0xff][..], 3));
-    assert_eq!(served.script.asked.lock().unwrap()[0], "exec [\"true\"] in c within Some(2s)");
+    let answer = client
+        .exec_sync(request.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (answer.stdout.len(), &answer.stderr[..], answer.exit_code),
+        (100, &[0xff][..], 3)
+    );
+    assert_eq!(
+        served.script.asked.lock().unwrap()[0],
+        "exec [\"true\"] in c within Some(2s)"
+    );
     for (cmd, timeout, field) in [(vec![], 0, "cmd"), (vec!["a".to_owned()], -1, "timeout")] {
-        let request = ExecSyncRequest { cmd, timeout, ..request.clone() };
+        let request = ExecSyncRequest {
+            cmd,
+            timeout,
+            ..request.clone()
+        };
         let refused = client.exec_sync(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
         assert!(refused.message().starts_with(field), "{refused}");
@@ -249,11 +361,24 @@ async fn lists_and_streams_have_the_same_items() {
     let served = Served::start().await;
     for number in 0..5 {
         let (id, other) = (format!("s{number}"), format!("c{number}"));
-        served.script.sandboxes.lock().unwrap().push(sandbox_view(&id));
-        served.script.containers.lock().unwrap().push(container_view(&other));
+        served
+            .script
+            .sandboxes
+            .lock()
+            .unwrap()
+            .push(sandbox_view(&id));
+        served
+            .script
+            .containers
+            .lock()
+            .unwrap()
+            .push(container_view(&other));
     }
     let mut client = served.runtime().await;
-    let listed = client.list_pod_sandbox(ListPodSandboxRequest::default()).await.unwrap();
+    let listed = client
+        .list_pod_sandbox(ListPodSandboxRequest::default())
+        .await
+        .unwrap();
     let mut stream = client
         .stream_pod_sandboxes(StreamPodSandboxesRequest::default())
         .await
@@ -267,7 +392,10 @@ async fn lists_and_streams_have_the_same_items() {
     assert_eq!(streamed, listed.into_inner().items);
     assert_eq!(streamed.len(), 5);
 
-    let listed = client.list_containers(ListContainersRequest::default()).await.unwrap();
+    let listed = client
+        .list_containers(ListContainersRequest::default())
+        .await
+        .unwrap();
     let mut stream = client
         .stream_containers(StreamContainersRequest::default())
         .await
@@ -281,43 +409,105 @@ async fn lists_and_streams_have_the_same_items() {
 #[tokio::test]
 async fn statistics_are_given_alone_in_lists_and_in_streams() {
     let served = Served::start().await;
-    served.script.sandboxes.lock().unwrap().push(sandbox_view("s"));
-    served.script.containers.lock().unwrap().push(container_view("c"));
+    served
+        .script
+        .sandboxes
+        .lock()
+        .unwrap()
+        .push(sandbox_view("s"));
+    served
+        .script
+        .containers
+        .lock()
+        .unwrap()
+        .push(container_view("c"));
     let mut client = served.runtime().await;
-    let request = ContainerStatsRequest { container_id: "c".to_owned() };
-    let one = client.container_stats(request).await.unwrap().into_inner().stats.unwrap();
+    let request = ContainerStatsRequest {
+        container_id: "c".to_owned(),
+    };
+    let one = client
+        .container_stats(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .stats
+        .unwrap();
     assert_eq!(one.cpu.unwrap().usage_nano_cores.unwrap().value, 0);
-    let list = client.list_container_stats(ListContainerStatsRequest::default()).await.unwrap();
+    let list = client
+        .list_container_stats(ListContainerStatsRequest::default())
+        .await
+        .unwrap();
     assert_eq!(list.into_inner().stats, [one.clone()]);
     let request = StreamContainerStatsRequest::default();
-    let mut stream = client.stream_container_stats(request).await.unwrap().into_inner();
-    assert_eq!(stream.message().await.unwrap().unwrap().container_stats, [one]);
+    let mut stream = client
+        .stream_container_stats(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        stream.message().await.unwrap().unwrap().container_stats,
+        [one]
+    );
     assert!(stream.message().await.unwrap().is_none());
 
-    let request = PodSandboxStatsRequest { pod_sandbox_id: "s".to_owned() };
-    let one = client.pod_sandbox_stats(request).await.unwrap().into_inner().stats.unwrap();
+    let request = PodSandboxStatsRequest {
+        pod_sandbox_id: "s".to_owned(),
+    };
+    let one = client
+        .pod_sandbox_stats(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .stats
+        .unwrap();
     let process = one.linux.as_ref().unwrap().process.as_ref().unwrap();
     assert_eq!(process.process_count.as_ref().unwrap().value, 4);
-    let list = client.list_pod_sandbox_stats(ListPodSandboxStatsRequest::default()).await.unwrap();
+    let list = client
+        .list_pod_sandbox_stats(ListPodSandboxStatsRequest::default())
+        .await
+        .unwrap();
     assert_eq!(list.into_inner().stats, [one.clone()]);
     let request = StreamPodSandboxStatsRequest::default();
-    let mut stream = client.stream_pod_sandbox_stats(request).await.unwrap().into_inner();
-    assert_eq!(stream.message().await.unwrap().unwrap().pod_sandbox_stats, [one]);
-    let request = ContainerStatsRequest { container_id: "other".to_owned() };
-    assert_eq!(client.container_stats(request).await.unwrap_err().code(), Code::NotFound);
+    let mut stream = client
+        .stream_pod_sandbox_stats(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        stream.message().await.unwrap().unwrap().pod_sandbox_stats,
+        [one]
+    );
+    let request = ContainerStatsRequest {
+        container_id: "other".to_owned(),
+    };
+    assert_eq!(
+        client.container_stats(request).await.unwrap_err().code(),
+        Code::NotFound
+    );
 }
 
 #[tokio::test]
 async fn pod_level_resources_need_a_sandbox() {
     let served = Served::start().await;
-    served.script.sandboxes.lock().unwrap().push(sandbox_view("s"));
+    served
+        .script
+        .sandboxes
+        .lock()
+        .unwrap()
+        .push(sandbox_view("s"));
     let mut client = served.runtime().await;
     let request = |id: &str| UpdatePodSandboxResourcesRequest {
         pod_sandbox_id: id.to_owned(),
         ..UpdatePodSandboxResourcesRequest::default()
     };
-    client.update_pod_sandbox_resources(request("s")).await.unwrap();
-    let missing = client.update_pod_sandbox_resources(request("t")).await.unwrap_err();
+    client
+        .update_pod_sandbox_resources(request("s"))
+        .await
+        .unwrap();
+    let missing = client
+        .update_pod_sandbox_resources(request("t"))
+        .await
+        .unwrap_err();
     assert_eq!(missing.code(), Code::NotFound);
 }
 
@@ -326,35 +516,77 @@ async fn what_is_not_built_says_so_by_name() {
     let served = Served::start().await;
     let mut client = served.runtime().await;
     let refusals = [
-        ("Exec", client.exec(ExecRequest::default()).await.unwrap_err()),
-        ("Attach", client.attach(AttachRequest::default()).await.unwrap_err()),
-        ("PortForward", client.port_forward(PortForwardRequest::default()).await.unwrap_err()),
+        (
+            "Exec",
+            client.exec(ExecRequest::default()).await.unwrap_err(),
+        ),
+        (
+            "Attach",
+            client.attach(AttachRequest::default()).await.unwrap_err(),
+        ),
+        (
+            "PortForward",
+            client
+                .port_forward(PortForwardRequest::default())
+                .await
+                .unwrap_err(),
+        ),
         (
             "CheckpointContainer",
-            client.checkpoint_container(CheckpointContainerRequest::default()).await.unwrap_err(),
+            client
+                .checkpoint_container(CheckpointContainerRequest::default())
+                .await
+                .unwrap_err(),
         ),
-        ("CheckpointPod", client.checkpoint_pod(CheckpointPodRequest::default()).await.unwrap_err()),
-        ("RestorePod", client.restore_pod(RestorePodRequest::default()).await.unwrap_err()),
+        (
+            "CheckpointPod",
+            client
+                .checkpoint_pod(CheckpointPodRequest::default())
+                .await
+                .unwrap_err(),
+        ),
+        (
+            "RestorePod",
+            client
+                .restore_pod(RestorePodRequest::default())
+                .await
+                .unwrap_err(),
+        ),
         (
             "GetContainerEvents",
-            client.get_container_events(GetEventsRequest {}).await.unwrap_err(),
+            client
+                .get_container_events(GetEventsRequest {})
+                .await
+                .unwrap_err(),
         ),
         (
             "ListMetricDescriptors",
-            client.list_metric_descriptors(ListMetricDescriptorsRequest {}).await.unwrap_err(),
+            client
+                .list_metric_descriptors(ListMetricDescriptorsRequest {})
+                .await
+                .unwrap_err(),
         ),
         (
             "ListPodSandboxMetrics",
-            client.list_pod_sandbox_metrics(ListPodSandboxMetricsRequest {}).await.unwrap_err(),
+            client
+                .list_pod_sandbox_metrics(ListPodSandboxMetricsRequest {})
+                .await
+                .unwrap_err(),
         ),
         (
             "StreamPodSandboxMetrics",
-            client.stream_pod_sandbox_metrics(StreamPodSandboxMetricsRequest {}).await.unwrap_err(),
+            client
+                .stream_pod_sandbox_metrics(StreamPodSandboxMetricsRequest {})
+                .await
+                .unwrap_err(),
         ),
     ];
     for (name, refused) in refusals {
         assert_eq!(refused.code(), Code::Unimplemented, "{name}");
-        assert_eq!(refused.message(), format!("carpel does not have {name} yet"));
+        assert_eq!(
+            refused.message(),
+            format!("carpel does not have {name} yet")
+        );
     }
 }
 
@@ -364,7 +596,9 @@ async fn a_request_of_almost_16_mib_is_accepted_and_a_longer_one_refused() {
     let mut client = served.runtime().await;
     let request = |bytes: usize| {
         let mut config = sandbox_config();
-        config.annotations.insert("large".to_owned(), "x".repeat(bytes));
+        config
+            .annotations
+            .insert("large".to_owned(), "x".repeat(bytes));
         RunPodSandboxRequest {
             config: Some(config),
             runtime_handler: String::new(),
@@ -374,6 +608,9 @@ async fn a_request_of_almost_16_mib_is_accepted_and_a_longer_one_refused() {
     client.run_pod_sandbox(request(large)).await.unwrap();
     let kept = served.script.last_sandbox.lock().unwrap().take().unwrap();
     assert_eq!(kept.annotations["large"].len(), large);
-    let refused = client.run_pod_sandbox(request(17 * 1024 * 1024)).await.unwrap_err();
+    let refused = client
+        .run_pod_sandbox(request(17 * 1024 * 1024))
+        .await
+        .unwrap_err();
     assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
 }

@@ -66,7 +66,9 @@ async fn import(served: &Served, bytes: Vec<u8>, length: usize) -> Result<String
     let progress = move |read| {
         report.send_replace(read);
     };
-    let mut images = client.import_image(archive, Cursor::new(bytes), progress).await?;
+    let mut images = client
+        .import_image(archive, Cursor::new(bytes), progress)
+        .await?;
     assert_eq!(*reported.borrow_and_update(), length as u64);
     assert_eq!(images.len(), 1);
     Ok(images.remove(0).id)
@@ -87,33 +89,63 @@ async fn root_an_imported_image_is_listed_found_and_removed() {
     let length = archive.len();
     let id = import(&served, archive, length).await.unwrap();
     let mut client = served.image().await;
-    let list = client.list_images(ListImagesRequest::default()).await.unwrap().into_inner();
+    let list = client
+        .list_images(ListImagesRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(list.images.len(), 1);
     let image = &list.images[0];
-    assert_eq!((&image.id, &*image.repo_tags), (&id, &["localhost/hello:1".to_owned()][..]));
-    assert_eq!((image.uid.as_ref().unwrap().value, &*image.username), (1000, ""));
+    assert_eq!(
+        (&image.id, &*image.repo_tags),
+        (&id, &["localhost/hello:1".to_owned()][..])
+    );
+    assert_eq!(
+        (image.uid.as_ref().unwrap().value, &*image.username),
+        (1000, "")
+    );
     assert!(image.size > 0);
 
     for name in [&*id, "localhost/hello:1"] {
-        let request = ImageStatusRequest { image: spec(name), verbose: true };
+        let request = ImageStatusRequest {
+            image: spec(name),
+            verbose: true,
+        };
         let status = client.image_status(request).await.unwrap().into_inner();
         assert_eq!(status.image.as_ref(), Some(image), "{name}");
         let info: serde_json::Value = serde_json::from_str(&status.info["info"]).unwrap();
         assert_eq!(info["imageSpec"]["config"]["User"], "1000:7");
         assert!(info["chainID"].as_str().unwrap().starts_with("sha256:"));
         let filter = Some(ImageFilter { image: spec(name) });
-        let list = client.list_images(ListImagesRequest { filter }).await.unwrap();
+        let list = client
+            .list_images(ListImagesRequest { filter })
+            .await
+            .unwrap();
         assert_eq!(list.into_inner().images, [image.clone()]);
     }
-    let mut stream = client.stream_images(StreamImagesRequest::default()).await.unwrap().into_inner();
-    assert_eq!(stream.message().await.unwrap().unwrap().images, [image.clone()]);
+    let mut stream = client
+        .stream_images(StreamImagesRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        stream.message().await.unwrap().unwrap().images,
+        [image.clone()]
+    );
     assert!(stream.message().await.unwrap().is_none());
 
     for _twice in 0..2 {
-        let request = RemoveImageRequest { image: spec("localhost/hello:1") };
+        let request = RemoveImageRequest {
+            image: spec("localhost/hello:1"),
+        };
         client.remove_image(request).await.unwrap();
     }
-    let list = Client::connect(&served.path()).await.unwrap().list_images().await.unwrap();
+    let list = Client::connect(&served.path())
+        .await
+        .unwrap()
+        .list_images()
+        .await
+        .unwrap();
     assert!(list.is_empty());
 }
 
@@ -121,12 +153,25 @@ async fn root_an_imported_image_is_listed_found_and_removed() {
 async fn root_users_are_numbers_names_or_root() {
     needs_root!();
     let served = Served::start().await;
-    for (user, uid, name) in [("", Some(0), ""), ("www:www", None, "www"), ("12", Some(12), "")] {
+    for (user, uid, name) in [
+        ("", Some(0), ""),
+        ("www:www", None, "www"),
+        ("12", Some(12), ""),
+    ] {
         let archive = docker_archive("localhost/user:1", user);
         let length = archive.len();
         let id = import(&served, archive, length).await.unwrap();
-        let request = ImageStatusRequest { image: spec(&id), verbose: false };
-        let status = served.image().await.image_status(request).await.unwrap().into_inner();
+        let request = ImageStatusRequest {
+            image: spec(&id),
+            verbose: false,
+        };
+        let status = served
+            .image()
+            .await
+            .image_status(request)
+            .await
+            .unwrap()
+            .into_inner();
         let image = status.image.unwrap();
         assert_eq!(image.uid.map(|uid| uid.value), uid, "{user:?}");
         assert_eq!(image.username, name, "{user:?}");
@@ -149,7 +194,10 @@ async fn an_archive_of_another_length_is_refused_and_nothing_stays() {
 async fn an_archive_that_is_none_is_refused_by_its_name() {
     let served = Served::start().await;
     let refused = import(&served, vec![7; 100], 100).await.unwrap_err();
-    assert!(refused.to_string().contains("import image.tar: "), "{refused}");
+    assert!(
+        refused.to_string().contains("import image.tar: "),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -174,12 +222,26 @@ async fn a_missing_daemon_is_told_with_the_path() {
 async fn an_image_that_is_not_here_is_an_empty_answer_and_can_be_removed() {
     let served = Served::start().await;
     let mut client = served.image().await;
-    let request = ImageStatusRequest { image: spec("localhost/none:1"), verbose: true };
+    let request = ImageStatusRequest {
+        image: spec("localhost/none:1"),
+        verbose: true,
+    };
     let answer = client.image_status(request).await.unwrap().into_inner();
     assert_eq!(answer, ImageStatusResponse::default());
-    client.remove_image(RemoveImageRequest { image: spec("localhost/none:1") }).await.unwrap();
-    let refused = client.image_status(ImageStatusRequest::default()).await.unwrap_err();
-    assert_eq!((refused.code(), refused.message()), (Code::InvalidArgument, "image.image: missing"));
+    client
+        .remove_image(RemoveImageRequest {
+            image: spec("localhost/none:1"),
+        })
+        .await
+        .unwrap();
+    let refused = client
+        .image_status(ImageStatusRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::InvalidArgument, "image.image: missing")
+    );
 }
 
 #[tokio::test]
@@ -191,7 +253,10 @@ async fn a_registry_that_is_not_there_has_the_text_that_the_kubelet_knows() {
     };
     let refused = served.image().await.pull_image(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unknown, "{refused}");
-    assert!(refused.message().starts_with("RegistryUnavailable: "), "{refused}");
+    assert!(
+        refused.message().starts_with("RegistryUnavailable: "),
+        "{refused}"
+    );
     let request = PullImageRequest {
         image: spec("UPPER CASE"),
         ..PullImageRequest::default()
@@ -211,7 +276,9 @@ async fn a_client_that_gives_up_sees_deadline_exceeded() {
         ..PullImageRequest::default()
     });
     // As a header only: with `set_timeout` this client would end the call by itself.
-    request.metadata_mut().insert("grpc-timeout", "100m".parse().unwrap());
+    request
+        .metadata_mut()
+        .insert("grpc-timeout", "100m".parse().unwrap());
     let refused = served.image().await.pull_image(request).await.unwrap_err();
     assert!(
         matches!(refused.code(), Code::DeadlineExceeded | Code::Cancelled),
@@ -222,8 +289,17 @@ async fn a_client_that_gives_up_sees_deadline_exceeded() {
 #[tokio::test]
 async fn the_file_systems_are_told_with_their_paths() {
     let served = Served::start().await;
-    let answer = served.image().await.image_fs_info(ImageFsInfoRequest {}).await.unwrap().into_inner();
-    for usage in [&answer.image_filesystems[0], &answer.container_filesystems[0]] {
+    let answer = served
+        .image()
+        .await
+        .image_fs_info(ImageFsInfoRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    for usage in [
+        &answer.image_filesystems[0],
+        &answer.container_filesystems[0],
+    ] {
         assert!(usage.timestamp > 0);
         assert!(usage.used_bytes.is_some() && usage.inodes_used.is_some());
         let mountpoint = &usage.fs_id.as_ref().unwrap().mountpoint;

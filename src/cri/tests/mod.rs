@@ -3,8 +3,8 @@
 mod calls;
 mod images;
 mod script;
-mod wire_table;
 mod wire_bytes;
+mod wire_table;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,7 +50,9 @@ impl Served {
             let shutdown = async {
                 is_stopped.await.unwrap_or_default();
             };
-            serve(socket, pods, images, settings, shutdown).await.unwrap();
+            serve(socket, pods, images, settings, shutdown)
+                .await
+                .unwrap();
         });
         Self {
             folder,

@@ -137,7 +137,11 @@ impl PodService for Arc<Script> {
         self.ask(format!("list {filter:?}")).unwrap();
         self.sandboxes.lock().unwrap().clone()
     }
-    async fn create_container(&self, id: &str, config: ContainerConfig) -> Result<String, PodError> {
+    async fn create_container(
+        &self,
+        id: &str,
+        config: ContainerConfig,
+    ) -> Result<String, PodError> {
         self.ask(format!("create {} in {id}", config.metadata.name))?;
         Ok("made".to_owned())
     }
@@ -158,7 +162,10 @@ impl PodService for Arc<Script> {
         self.containers.lock().unwrap().clone()
     }
     async fn exec_sync(&self, id: &str, command: ExecCommand) -> Result<ExecOutput, PodError> {
-        self.ask(format!("exec {:?} in {id} within {:?}", command.arguments, command.timeout))?;
+        self.ask(format!(
+            "exec {:?} in {id} within {:?}",
+            command.arguments, command.timeout
+        ))?;
         self.exec_begun.notify_one();
         // The procedure is a task of the domain's: it ends also when nobody waits for it.
         let script = Arc::clone(self);

@@ -45,20 +45,31 @@ fn version_call(stream: u8, authority: Option<&str>) -> Vec<u8> {
 async fn read_until(socket: &mut UnixStream, count: usize, needle: &[u8]) -> Vec<u8> {
     let mut received = Vec::new();
     let read = async {
-        while received.windows(needle.len()).filter(|window| *window == needle).count() < count {
+        while received
+            .windows(needle.len())
+            .filter(|window| *window == needle)
+            .count()
+            < count
+        {
             if socket.read_buf(&mut received).await.unwrap() == 0 {
                 break;
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), read).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), read)
+        .await
+        .unwrap();
     received
 }
 
 #[tokio::test]
 async fn a_socket_path_as_authority_is_served_also_by_reference_to_the_table() {
     let served = Served::start().await;
-    for authority in ["%2Frun%2Fcarpel%2Fcarpel.sock", "/run/carpel/carpel.sock", "localhost"] {
+    for authority in [
+        "%2Frun%2Fcarpel%2Fcarpel.sock",
+        "/run/carpel/carpel.sock",
+        "localhost",
+    ] {
         let mut socket = UnixStream::connect(served.path()).await.unwrap();
         let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         bytes.extend(frame(4, 0, 0, &[]));
@@ -69,7 +80,10 @@ async fn a_socket_path_as_authority_is_served_also_by_reference_to_the_table() {
             socket.write_all(&[byte]).await.unwrap();
         }
         let received = read_until(&mut socket, 2, b"carpel").await;
-        let answers = received.windows(6).filter(|window| *window == b"carpel").count();
+        let answers = received
+            .windows(6)
+            .filter(|window| *window == b"carpel")
+            .count();
         assert_eq!(answers, 2, "{authority}: {received:?}");
     }
 }
@@ -85,8 +99,14 @@ async fn an_authority_that_cannot_be_made_legal_is_refused_alone() {
     socket.write_all(&bytes).await.unwrap();
     let received = read_until(&mut socket, 1, b"carpel").await;
     let reset = frame(3, 0, 1, &[0, 0, 0, 1]);
-    assert!(received.windows(reset.len()).any(|window| window == reset), "{received:?}");
-    assert!(received.windows(6).any(|window| window == b"carpel"), "{received:?}");
+    assert!(
+        received.windows(reset.len()).any(|window| window == reset),
+        "{received:?}"
+    );
+    assert!(
+        received.windows(6).any(|window| window == b"carpel"),
+        "{received:?}"
+    );
 }
 
 fn open_sockets() -> usize {
@@ -121,7 +141,9 @@ async fn garbage_closes_the_connection_and_nothing_else() {
             let mut answer = Vec::new();
             let read = socket.read_to_end(&mut answer);
             let outcome = tokio::time::timeout(Duration::from_secs(20), read).await;
-            outcome.expect("the connection stays open").unwrap_or_default();
+            outcome
+                .expect("the connection stays open")
+                .unwrap_or_default();
         }
         client.version(VersionRequest::default()).await.unwrap();
         if round == 0 {
@@ -131,7 +153,11 @@ async fn garbage_closes_the_connection_and_nothing_else() {
     // Other tests of this process have sockets too: a leak of ours would be at least 100.
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while open_sockets() >= 100 {
-        assert!(tokio::time::Instant::now() < deadline, "{} sockets", open_sockets());
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{} sockets",
+            open_sockets()
+        );
         tokio::task::yield_now().await;
     }
 }

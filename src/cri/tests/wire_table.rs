@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use prost_types::field_descriptor_proto::{Label, Type};
-use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto};
+use prost_types::{
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto,
+};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/proto/cri");
 
@@ -12,21 +14,38 @@ fn short(name: &str) -> &str {
 }
 
 fn is_map(message: &DescriptorProto) -> bool {
-    message.options.as_ref().is_some_and(|options| options.map_entry())
+    message
+        .options
+        .as_ref()
+        .is_some_and(|options| options.map_entry())
 }
 
 fn scalar(field: &FieldDescriptorProto) -> String {
     match field.r#type() {
-        Type::Message | Type::Enum => short(field.type_name()).rsplit('.').next().unwrap().to_owned(),
-        other => other.as_str_name().trim_start_matches("TYPE_").to_lowercase(),
+        Type::Message | Type::Enum => short(field.type_name())
+            .rsplit('.')
+            .next()
+            .unwrap()
+            .to_owned(),
+        other => other
+            .as_str_name()
+            .trim_start_matches("TYPE_")
+            .to_lowercase(),
     }
 }
 
 fn field_type(message: &DescriptorProto, field: &FieldDescriptorProto) -> String {
     let entry_name = field.type_name().rsplit('.').next().unwrap_or_default();
-    let entry = message.nested_type.iter().find(|nested| is_map(nested) && nested.name() == entry_name);
+    let entry = message
+        .nested_type
+        .iter()
+        .find(|nested| is_map(nested) && nested.name() == entry_name);
     match (entry, field.label()) {
-        (Some(entry), _) => format!("map<{},{}>", scalar(&entry.field[0]), scalar(&entry.field[1])),
+        (Some(entry), _) => format!(
+            "map<{},{}>",
+            scalar(&entry.field[0]),
+            scalar(&entry.field[1])
+        ),
         (None, Label::Repeated) => format!("repeated {}", scalar(field)),
         (None, _) => scalar(field),
     }
@@ -35,7 +54,11 @@ fn field_type(message: &DescriptorProto, field: &FieldDescriptorProto) -> String
 fn enumeration(parent: &str, value: &EnumDescriptorProto, rows: &mut BTreeSet<String>) {
     let name = format!("{parent}{}", value.name());
     for value in &value.value {
-        rows.insert(format!("enum\t{name}\t{}\t{}\t", value.name(), value.number()));
+        rows.insert(format!(
+            "enum\t{name}\t{}\t{}\t",
+            value.name(),
+            value.number()
+        ));
     }
 }
 
@@ -43,7 +66,11 @@ fn rows_of(file: &FileDescriptorProto) -> BTreeSet<String> {
     let mut rows = BTreeSet::new();
     for service in &file.service {
         for method in &service.method {
-            let stream = if method.server_streaming() { "stream " } else { "" };
+            let stream = if method.server_streaming() {
+                "stream "
+            } else {
+                ""
+            };
             assert!(!method.client_streaming());
             rows.insert(format!(
                 "rpc\t{}\t{}\t{}\t{stream}{}",
@@ -95,6 +122,12 @@ fn the_proto_file_is_the_table() {
     let found = rows_of(file);
     let missing: Vec<_> = wanted.difference(&found).collect();
     let unknown: Vec<_> = found.difference(&wanted).collect();
-    assert!(missing.is_empty() && unknown.is_empty(), "missing {missing:#?}, unknown {unknown:#?}");
-    assert_eq!(found.iter().filter(|row| row.starts_with("rpc")).count(), 43);
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "missing {missing:#?}, unknown {unknown:#?}"
+    );
+    assert_eq!(
+        found.iter().filter(|row| row.starts_with("rpc")).count(),
+        43
+    );
 }

@@ -59,7 +59,11 @@ pub(in crate::cri) fn container_status(view: &ContainerView) -> wire::ContainerS
             linux: Some(wire::LinuxContainerUser {
                 uid: user.uid.into(),
                 gid: user.gid.into(),
-                supplemental_groups: user.supplemental_groups.iter().map(|group| (*group).into()).collect(),
+                supplemental_groups: user
+                    .supplemental_groups
+                    .iter()
+                    .map(|group| (*group).into())
+                    .collect(),
             }),
         }),
         stop_signal: wire_signal(view.stop_signal),

@@ -15,7 +15,11 @@ fn text(value: &str) -> String {
 }
 
 fn request_mounts() -> Vec<wire::Mount> {
-    let mapping = wire::IdMapping { host_id: 1000, container_id: 0, length: 10 };
+    let mapping = wire::IdMapping {
+        host_id: 1000,
+        container_id: 0,
+        length: 10,
+    };
     vec![
         wire::Mount {
             container_path: text("/data"),
@@ -57,7 +61,10 @@ fn request_resources() -> wire::LinuxContainerResources {
         oom_score_adj: -500,
         cpuset_cpus: text("0-1"),
         cpuset_mems: text("0"),
-        hugepage_limits: vec![wire::HugepageLimit { page_size: text("2MB"), limit: 4096 }],
+        hugepage_limits: vec![wire::HugepageLimit {
+            page_size: text("2MB"),
+            limit: 4096,
+        }],
         unified: [(text("memory.high"), text("9"))].into(),
         memory_swap_limit_in_bytes: 1 << 21,
     }
@@ -65,14 +72,20 @@ fn request_resources() -> wire::LinuxContainerResources {
 
 fn container_config() -> ContainerConfig {
     from_cri::container_config(Some(wire::ContainerConfig {
-        metadata: Some(wire::ContainerMetadata { name: text("main"), attempt: 3 }),
+        metadata: Some(wire::ContainerMetadata {
+            name: text("main"),
+            attempt: 3,
+        }),
         image: Some(wire::ImageSpec {
             image: text("sha256:1"),
             user_specified_image: text("busybox"),
             annotations: [(text("a"), text("b"))].into(),
             ..wire::ImageSpec::default()
         }),
-        envs: vec![wire::KeyValue { key: text("A"), value: vec![b'v', 0xff] }],
+        envs: vec![wire::KeyValue {
+            key: text("A"),
+            value: vec![b'v', 0xff],
+        }],
         mounts: request_mounts(),
         labels: [(text("l"), text("1"))].into(),
         annotations: [(text("n"), text("2"))].into(),
@@ -98,7 +111,11 @@ fn container_view() -> ContainerView {
         image_reference: text("docker.io/library/busybox@sha256:2"),
         log_path: text("/log/main.log"),
         resources: from_cri::linux_resources(request_resources(), "linux").unwrap(),
-        user: Some(UserView { uid: 1000, gid: 7, supplemental_groups: vec![7, u32::MAX] }),
+        user: Some(UserView {
+            uid: 1000,
+            gid: 7,
+            supplemental_groups: vec![7, u32::MAX],
+        }),
         stop_signal: 10,
         pid: 0,
         runtime_specification: "{\"ociVersion\":\"1.2.0\"}".into(),
@@ -134,7 +151,10 @@ fn sandbox_view(network: wire::NamespaceMode, addresses: &[&str]) -> SandboxView
         runtime_handler: text("carpel"),
         state: SandboxState::NotReady,
         created_at: 9,
-        addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        addresses: addresses
+            .iter()
+            .map(|address| address.parse().unwrap())
+            .collect(),
         infra_pid: 42,
         network_namespace: text("/run/netns/carpel-5"),
     }
@@ -159,8 +179,14 @@ fn a_container_status_tells_image_exit_user_and_signal() {
     assert_eq!(image.annotations["a"], "b");
     assert_eq!(status.image_ref, "docker.io/library/busybox@sha256:2");
     assert_eq!(status.image_id, "sha256:1");
-    assert_eq!((status.exit_code, &*status.reason, &*status.message), (137, "OOMKilled", "m"));
-    assert_eq!((status.created_at, status.started_at, status.finished_at), (1, 2, 3));
+    assert_eq!(
+        (status.exit_code, &*status.reason, &*status.message),
+        (137, "OOMKilled", "m")
+    );
+    assert_eq!(
+        (status.created_at, status.started_at, status.finished_at),
+        (1, 2, 3)
+    );
     assert_eq!(status.state(), wire::ContainerState::ContainerExited);
     assert_eq!(status.stop_signal(), wire::Signal::Sigusr1);
     assert_eq!(status.log_path, "/log/main.log");
@@ -172,7 +198,10 @@ fn a_container_status_tells_image_exit_user_and_signal() {
 #[test]
 fn a_listed_container_has_the_image_id_as_reference() {
     let listed = container(&container_view());
-    assert_eq!((&*listed.image_ref, &*listed.image_id), ("sha256:1", "sha256:1"));
+    assert_eq!(
+        (&*listed.image_ref, &*listed.image_id),
+        ("sha256:1", "sha256:1")
+    );
     assert_eq!(listed.image.unwrap().user_specified_image, "busybox");
     assert_eq!(listed.pod_sandbox_id, "5".repeat(64));
 }
@@ -190,7 +219,10 @@ fn verbose_information_is_json_with_the_keys_of_the_peers() {
     let info: Value = serde_json::from_str(&sandbox_info(&view)["info"]).unwrap();
     assert_eq!(info["pid"], 42);
     let namespace = &info["runtimeSpec"]["linux"]["namespaces"][0];
-    assert_eq!((&namespace["type"], &namespace["path"]), (&"network".into(), &"/run/netns/carpel-5".into()));
+    assert_eq!(
+        (&namespace["type"], &namespace["path"]),
+        (&"network".into(), &"/run/netns/carpel-5".into())
+    );
 }
 
 #[test]
@@ -229,7 +261,11 @@ fn statistics_keep_their_numbers() {
     };
     let of_container = ContainerStatistics {
         container: container_view(),
-        cpu: CpuStatistics { timestamp: 4, usage_nanoseconds: 7, usage_nano_cores: 9 },
+        cpu: CpuStatistics {
+            timestamp: 4,
+            usage_nanoseconds: 7,
+            usage_nano_cores: 9,
+        },
         memory: Some(memory),
         process_count: Some(2),
         writable_layer: Some(WritableLayer {
@@ -243,8 +279,28 @@ fn statistics_keep_their_numbers() {
     let usage = stats.memory.as_ref().unwrap();
     assert_eq!(usage.working_set_bytes.as_ref().unwrap().value, 8);
     assert_eq!(usage.major_page_faults.as_ref().unwrap().value, 1);
-    assert_eq!(stats.swap.as_ref().unwrap().swap_usage_bytes.as_ref().unwrap().value, 5);
-    assert_eq!(stats.cpu.as_ref().unwrap().usage_core_nano_seconds.as_ref().unwrap().value, 7);
+    assert_eq!(
+        stats
+            .swap
+            .as_ref()
+            .unwrap()
+            .swap_usage_bytes
+            .as_ref()
+            .unwrap()
+            .value,
+        5
+    );
+    assert_eq!(
+        stats
+            .cpu
+            .as_ref()
+            .unwrap()
+            .usage_core_nano_seconds
+            .as_ref()
+            .unwrap()
+            .value,
+        7
+    );
     let layer = stats.writable_layer.as_ref().unwrap();
     assert_eq!(layer.inodes_used.as_ref().unwrap().value, 12);
     let interface = |name: &str| InterfaceStatistics {
