@@ -1,3 +1,5 @@
+//! What the file may say, and what is said of its mistakes.
+
 use std::path::Path;
 
 use super::keys::default_of;

@@ -57,10 +57,7 @@ pub async fn run(
     let settings = settings(&config, &inherited, &host, &cgroups);
     let parts = Parts {
         networks: Arc::new(NodeNetworks::new(network)),
-        cgroups: Arc::new(NodeCgroups::new(
-            cgroups,
-            config.cgroup.shim_cgroup,
-        )),
+        cgroups: Arc::new(NodeCgroups::new(cgroups, config.cgroup.shim_cgroup)),
         images: Arc::new(NodeImages::new(images.clone())),
         shims: Arc::new(NodeShims::new(program)),
         settings: Arc::new(settings),

@@ -251,32 +251,35 @@ impl Stream {
             std::future::pending::<()>().await;
         }
         self.pipe.readable().await?;
-        self.take_once().map(|_more| ())
-    }
-
-    /// Takes what is there now.
-    fn read_rest(&mut self) -> io::Result<()> {
-        while !self.ended && self.take_once()? {}
+        let mut buffer = [0_u8; 16 << 10];
+        match self.pipe.try_read(&mut buffer) {
+            Ok(length) => self.keep(&buffer, length),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
-    /// Was there anything?
-    fn take_once(&mut self) -> io::Result<bool> {
+    /// Takes what is there now. The pipe itself is asked: tokio knows of new output only after its next poll.
+    fn read_rest(&mut self) -> io::Result<()> {
         let mut buffer = [0_u8; 16 << 10];
-        match self.pipe.try_read(&mut buffer) {
-            Ok(0) => {
-                self.ended = true;
-                Ok(false)
+        while !self.ended {
+            match rustix::io::read(&self.pipe, &mut buffer) {
+                Ok(length) => self.keep(&buffer, length),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return Ok(()),
+                Err(errno) => return Err(errno.into()),
             }
-            Ok(length) => {
-                let room = MAXIMUM_OUTPUT_BYTES.saturating_sub(self.kept.len());
-                self.kept
-                    .extend(buffer.iter().take(length.min(room)).copied());
-                Ok(true)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(error),
         }
+        Ok(())
+    }
+
+    /// Keeps what was read, up to the limit; nothing is the end of the stream.
+    fn keep(&mut self, buffer: &[u8], length: usize) {
+        self.ended = length == 0;
+        let room = MAXIMUM_OUTPUT_BYTES.saturating_sub(self.kept.len());
+        self.kept
+            .extend(buffer.iter().take(length.min(room)).copied());
     }
 }
 

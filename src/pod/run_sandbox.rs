@@ -241,7 +241,12 @@ impl Build {
                     NamespaceSource::Host.into()
                 }
             },
-            hostname: files::hostname(&config),
+            // Without a uts namespace of its own there is none to name.
+            hostname: if namespaces.network == NamespaceMode::Node {
+                String::new()
+            } else {
+                files::hostname(&config)
+            },
             sysctls: config
                 .sysctls
                 .iter()

@@ -91,7 +91,7 @@ fn a_given_group_replaces_that_of_the_database() {
 }
 
 #[test]
-fn memberships_are_merged_without_repetition() {
+fn memberships_are_merged_behind_the_own_group_without_repetition() {
     let (_directory, root) = root(&[("passwd", PASSWD.as_bytes()), ("group", GROUP.as_bytes())]);
     let mut user = User {
         additional_gids: vec![60, 5],
@@ -100,12 +100,12 @@ fn memberships_are_merged_without_repetition() {
     };
     assert_eq!(
         resolve(root.as_fd(), &user).unwrap().additional_gids,
-        [60, 5, 50]
+        [1001, 60, 5, 50]
     );
     user.merge_groups = false;
     assert_eq!(
         resolve(root.as_fd(), &user).unwrap().additional_gids,
-        [60, 5]
+        [1001, 60, 5]
     );
 }
 
