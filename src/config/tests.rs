@@ -1,3 +1,5 @@
+//! Tests of reading and describing the configuration.
+
 use std::path::Path;
 
 use super::keys::default_of;
