@@ -73,7 +73,7 @@ impl DerefMut for Pages {
 // SAFETY: Pages owns its mapping alone, like a Vec<u8>; no thread has a claim on it.
 unsafe impl Send for Pages {}
 
-// SAFETY: a shared reference only reads the mapping (Deref); writing needs &mut, which no other thread can hold meanwhile.
+// SAFETY: through a shared reference the pages can only be read, and reads from several threads do not race.
 unsafe impl Sync for Pages {}
 
 impl fmt::Debug for Pages {

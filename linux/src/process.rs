@@ -260,7 +260,7 @@ pub fn next_ended_child() -> Option<EndedChild> {
     }
     // SAFETY: waitid succeeded: it has filled in the fields of a SIGCHLD, or left the zeroes when none has ended.
     let pid = unsafe { details.si_pid() };
-    // SAFETY: waitid succeeded, as for the pid above: the status is a field of the same SIGCHLD, or zero.
+    // SAFETY: as for the pid: the fields of a SIGCHLD were filled in, or are zeroes, which are numbers too.
     let status = unsafe { details.si_status() };
     let pid = rustix::process::Pid::from_raw(pid)?;
     let killed = details.si_code != libc::CLD_EXITED;

@@ -206,12 +206,16 @@ impl PodCgroups for NodeCgroups {
             Some(id) => pod.open_leaf(id),
             None => pod.open(),
         };
-        let statistics = opened
-            .and_then(|cgroup| cgroup.statistics())
-            .map_err(|error| told(sandbox(sandbox_id), "read its cgroup", error))?;
+        let failed = |error| told(sandbox(sandbox_id), "read its cgroup", error);
+        let cgroup = opened.map_err(failed)?;
+        let statistics = cgroup.statistics().map_err(failed)?;
+        let memory = match &statistics.memory {
+            Some(counted) => memory(counted),
+            None => resident_memory(&cgroup.all_pids().map_err(failed)?),
+        };
         Ok(CgroupReading {
             cpu_usage_nanoseconds: statistics.cpu.usage_microseconds.saturating_mul(1000),
-            memory: statistics.memory.as_ref().map(memory),
+            memory: Some(memory),
             process_count: Some(statistics.pids),
         })
     }
@@ -244,6 +248,22 @@ fn memory(memory: &Memory) -> MemoryStatistics {
         page_faults: memory.page_faults,
         major_page_faults: memory.major_page_faults,
         swap_usage_bytes: memory.swap_current,
+    }
+}
+
+/// Without a memory controller: what the processes have in memory, shared pages counted for each (proc_pid_statm(5)).
+fn resident_memory(pids: &[i32]) -> MemoryStatistics {
+    let page_bytes = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+    let resident = |pid: &i32| -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+        text.split(' ').nth(1)?.parse().ok()
+    };
+    let bytes = pids.iter().filter_map(resident).sum::<u64>() * page_bytes;
+    MemoryStatistics {
+        usage_bytes: bytes,
+        working_set_bytes: bytes,
+        rss_bytes: bytes,
+        ..MemoryStatistics::default()
     }
 }
 
