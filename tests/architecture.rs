@@ -1,6 +1,7 @@
 //! The rules of the house that a program can check: the layers of `src/`, and what a reader may count on in every file.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a test says what went wrong by panicking"
 )]
 

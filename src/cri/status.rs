@@ -102,7 +102,10 @@ pub(super) fn chain(error: &dyn Error) -> String {
 
 fn shortened(mut text: String) -> String {
     if text.len() > MESSAGE_BYTES_MAX {
-        let end = text.floor_char_boundary(MESSAGE_BYTES_MAX - '…'.len_utf8());
+        let mut end = MESSAGE_BYTES_MAX - '…'.len_utf8();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
         text.truncate(end);
         text.push('…');
     }

@@ -192,8 +192,8 @@ enum Field {
     NameIndex(Integer),
     /// In the length of a literal name, or at its first byte.
     NameLength(Option<(Integer, Coding)>),
-    /// In a literal name: bytes left and bytes seen, and whether they are those of `:authority` so far.
-    Name(u64, usize, Coding, bool),
+    /// In a literal name.
+    Name(Name),
     /// In the length of a value, or at its first byte.
     ValueLength(Option<(Integer, Coding)>),
     /// In a value: bytes left.
@@ -206,6 +206,29 @@ enum Field {
 enum Coding {
     Plain,
     Huffman,
+}
+
+/// A literal name, as far as it has come.
+#[derive(Debug, Clone, Copy)]
+struct Name {
+    /// Bytes that have not come; not 0.
+    left: u64,
+    /// Bytes that have come.
+    seen: usize,
+    coding: Coding,
+    /// Whether those that have come are the first ones of `:authority`.
+    is_authority: bool,
+}
+
+impl Name {
+    fn begin(left: u64, coding: Coding) -> Self {
+        Self {
+            left,
+            seen: 0,
+            coding,
+            is_authority: true,
+        }
+    }
 }
 
 impl Block {
@@ -221,12 +244,10 @@ impl Block {
             Field::NameLength(begun) => match length(begun, *byte) {
                 (Step::More(integer), coding) => Field::NameLength(Some((integer, coding))),
                 (Step::Done(0), _) => Field::ValueLength(None),
-                (Step::Done(left), coding) => Field::Name(left, 0, coding, true),
+                (Step::Done(left), coding) => Field::Name(Name::begin(left, coding)),
                 (Step::TooLarge, _) => Field::Lost,
             },
-            Field::Name(left, seen, coding, matches) => {
-                self.name(*byte, left, seen, coding, matches)
-            }
+            Field::Name(name) => self.name(*byte, name),
             Field::ValueLength(begun) => match length(begun, *byte) {
                 (Step::More(integer), coding) => Field::ValueLength(Some((integer, coding))),
                 (Step::Done(0), _) => Field::Start,
@@ -279,16 +300,18 @@ impl Block {
         }
     }
 
-    fn name(&mut self, byte: u8, left: u64, seen: usize, coding: Coding, matches: bool) -> Field {
-        let expected = match coding {
+    fn name(&mut self, byte: u8, mut name: Name) -> Field {
+        let expected = match name.coding {
             Coding::Plain => AUTHORITY,
             Coding::Huffman => AUTHORITY_HUFFMAN,
         };
-        let matches = matches && expected.get(seen) == Some(&byte);
-        if left > 1 {
-            return Field::Name(left - 1, seen.saturating_add(1), coding, matches);
+        name.is_authority &= expected.get(name.seen) == Some(&byte);
+        name.seen = name.seen.saturating_add(1);
+        name.left -= 1;
+        if name.left > 0 {
+            return Field::Name(name);
         }
-        self.is_authority = matches && seen + 1 == expected.len();
+        self.is_authority = name.is_authority && name.seen == expected.len();
         Field::ValueLength(None)
     }
 }

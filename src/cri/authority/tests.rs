@@ -31,7 +31,7 @@ fn huffman(text: &str) -> Vec<u8> {
             .unwrap();
         bits.push_str(&format!("{code:0length$b}"));
     }
-    while bits.len() % 8 != 0 {
+    while !bits.len().is_multiple_of(8) {
         bits.push('1');
     }
     let bytes = bits.as_bytes().chunks(8);

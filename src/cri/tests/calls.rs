@@ -159,6 +159,7 @@ async fn errors_keep_their_code_and_message() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of calls")]
 async fn requests_reach_the_domain_as_they_are() {
     let served = Served::start().await;
     let mut client = served.runtime().await;
@@ -407,6 +408,7 @@ async fn lists_and_streams_have_the_same_items() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of calls")]
 async fn statistics_are_given_alone_in_lists_and_in_streams() {
     let served = Served::start().await;
     served
@@ -437,7 +439,7 @@ async fn statistics_are_given_alone_in_lists_and_in_streams() {
         .list_container_stats(ListContainerStatsRequest::default())
         .await
         .unwrap();
-    assert_eq!(list.into_inner().stats, [one.clone()]);
+    assert_eq!(list.into_inner().stats, std::slice::from_ref(&one));
     let request = StreamContainerStatsRequest::default();
     let mut stream = client
         .stream_container_stats(request)
@@ -466,7 +468,7 @@ async fn statistics_are_given_alone_in_lists_and_in_streams() {
         .list_pod_sandbox_stats(ListPodSandboxStatsRequest::default())
         .await
         .unwrap();
-    assert_eq!(list.into_inner().stats, [one.clone()]);
+    assert_eq!(list.into_inner().stats, std::slice::from_ref(&one));
     let request = StreamPodSandboxStatsRequest::default();
     let mut stream = client
         .stream_pod_sandbox_stats(request)
@@ -512,6 +514,7 @@ async fn pod_level_resources_need_a_sandbox() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of calls")]
 async fn what_is_not_built_says_so_by_name() {
     let served = Served::start().await;
     let mut client = served.runtime().await;

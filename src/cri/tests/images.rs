@@ -121,7 +121,7 @@ async fn root_an_imported_image_is_listed_found_and_removed() {
             .list_images(ListImagesRequest { filter })
             .await
             .unwrap();
-        assert_eq!(list.into_inner().images, [image.clone()]);
+        assert_eq!(list.into_inner().images, std::slice::from_ref(image));
     }
     let mut stream = client
         .stream_images(StreamImagesRequest::default())
@@ -130,7 +130,7 @@ async fn root_an_imported_image_is_listed_found_and_removed() {
         .into_inner();
     assert_eq!(
         stream.message().await.unwrap().unwrap().images,
-        [image.clone()]
+        std::slice::from_ref(image)
     );
     assert!(stream.message().await.unwrap().is_none());
 

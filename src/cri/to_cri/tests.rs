@@ -248,6 +248,7 @@ fn an_empty_address_is_told_in_the_hosts_network_only() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one value for each field")]
 fn statistics_keep_their_numbers() {
     let memory = MemoryStatistics {
         timestamp: 4,
