@@ -51,7 +51,7 @@ fn handler(name: &str) -> RuntimeHandler {
     RuntimeHandler {
         name: name.to_owned(),
         features: Some(RuntimeHandlerFeatures {
-            recursive_read_only_mounts: false,
+            recursive_read_only_mounts: true,
             user_namespaces: false,
         }),
     }
