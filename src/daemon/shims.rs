@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rustix::fs::{Mode, OFlags};
 
 use crate::pod::{PodError, PodErrorKind, Shims, Subject};
 use crate::shim_client::{Connected, ShimClient, ShimErrorKind, ShimProcess, ShimProgram};
@@ -29,9 +30,19 @@ impl NodeShims {
 
 #[async_trait]
 impl Shims for NodeShims {
-    async fn spawn(&self, sandbox_id: &str) -> Result<Connected, PodError> {
+    async fn spawn(&self, sandbox_id: &str, cgroup: &Path) -> Result<Connected, PodError> {
         let subject = || Subject::Sandbox(sandbox_id.to_owned());
-        let started = self.program.start(sandbox_id).await.map_err(|error| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(cgroup, flags, Mode::empty()).map_err(|errno| {
+            PodError::new(
+                PodErrorKind::Internal,
+                subject(),
+                format!("open its shim's cgroup {}", cgroup.display()),
+            )
+            .caused_by(errno)
+        })?;
+        let started = self.program.start_in(sandbox_id, Some(opened)).await;
+        let started = started.map_err(|error| {
             PodError::new(PodErrorKind::Internal, subject(), "start its shim").caused_by(error)
         })?;
         reap_later(started.process);

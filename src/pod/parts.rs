@@ -192,8 +192,8 @@ pub trait ContainerImages: Debug + Send + Sync {
 /// Starts shims and finds them again.
 #[async_trait]
 pub trait Shims: Debug + Send + Sync {
-    /// Starts the shim of a sandbox.
-    async fn spawn(&self, sandbox_id: &str) -> Result<Connected, PodError>;
+    /// Starts the shim of a sandbox in that cgroup, whose directory it is.
+    async fn spawn(&self, sandbox_id: &str, cgroup: &Path) -> Result<Connected, PodError>;
     /// Finds the shim that listens in a pod's directory; `None` if none does.
     async fn connect(
         &self,

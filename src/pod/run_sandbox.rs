@@ -176,7 +176,12 @@ impl Build {
     }
 
     async fn start_processes(&mut self) -> Result<(), PodError> {
-        let connected = self.context.parts.shims.spawn(self.context.id()).await?;
+        let cgroup = self
+            .cgroups
+            .as_ref()
+            .map_or_else(PathBuf::new, |groups| groups.shim.clone());
+        let shims = &self.context.parts.shims;
+        let connected = shims.spawn(self.context.id(), &cgroup).await?;
         let shim = connected.client.clone();
         self.context.slot.set_shim(Some(shim.clone()));
         self.connected = Some(connected);
@@ -221,9 +226,8 @@ impl Build {
         let message = CreateSandbox {
             sandbox_id: self.context.id().to_owned(),
             directory: path(self.context.slot.directories.live.clone()),
-            shim_cgroup: cgroups
-                .as_ref()
-                .map_or_else(String::new, |groups| path(groups.shim.clone())),
+            // It was started there.
+            shim_cgroup: String::new(),
             infra_cgroup: cgroups.map_or_else(String::new, |groups| path(groups.infra)),
             nofile_soft: soft,
             nofile_hard: hard,

@@ -342,7 +342,7 @@ struct FakeShims {
 
 #[async_trait]
 impl Shims for FakeShims {
-    async fn spawn(&self, id: &str) -> Result<Connected, PodError> {
+    async fn spawn(&self, id: &str, _cgroup: &Path) -> Result<Connected, PodError> {
         self.ledger.take(format!("shim {id}"))?;
         let shim = FakeShim::new(id, &self.ledger);
         self.all.lock().unwrap().insert(id.to_owned(), shim.clone());
