@@ -35,9 +35,10 @@ pub(super) async fn run(context: Context) -> Outcome {
 const CREATE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// In the order in which they are taken: the network before any process, the shim last.
-const STEPS: [Held; 5] = [
+const STEPS: [Held; 6] = [
     Held::Directories,
     Held::SharedMemory,
+    Held::ShimCgroup,
     Held::Cgroups,
     Held::Network,
     Held::Processes,
@@ -68,6 +69,8 @@ impl Build {
         match step {
             Held::Directories => self.write_identity().await,
             Held::SharedMemory => self.mount_shm().await,
+            // Made with the pod's, by the next step.
+            Held::ShimCgroup => Ok(()),
             Held::Cgroups => self.make_cgroups(),
             Held::Network => self.attach_network().await,
             Held::Processes => self.start_processes().await,
