@@ -60,8 +60,8 @@ fn root_cgroups_rs_writes_the_same_limits() {
         .cgroup;
     let mut manager = FsManager::new(theirs.path().trim_start_matches('/')).unwrap();
     manager.set(&resources).unwrap();
-    let compared = ["memory.max", "pids.max"]
-        .map(|file| (file, content(&ours, file), content(&theirs, file)));
+    let compared =
+        ["memory.max", "pids.max"].map(|file| (file, content(&ours, file), content(&theirs, file)));
     // What every OCI specification has: rules for devices.
     resources.set_devices(Some(vec![LinuxDeviceCgroup::default()]));
     let refused = manager.set(&resources).is_err();
