@@ -12,6 +12,7 @@ use crate::report;
 use crate::report::Report;
 use carpel_linux::clone::ChildProcess;
 use carpel_linux::credentials;
+use carpel_linux::idle;
 use carpel_linux::mount;
 use carpel_linux::mount::Depth;
 use carpel_linux::mount::Propagation;
@@ -23,8 +24,6 @@ use carpel_shim_protocol::message::ContainerCreated;
 use carpel_shim_protocol::message::Sysctl;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
-use rustix::process::WaitId;
-use rustix::process::WaitIdOptions;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 
@@ -80,7 +79,6 @@ pub(crate) fn run(child: &ChildProcess, start: &Start<'_>) -> ! {
     if child.close_all().is_err() {
         process::exit_now(1);
     }
-    process::trim_memory();
     wait(start.reaping)
 }
 
@@ -161,16 +159,7 @@ fn wait(reaping: Reaping) -> ! {
         Reaping::FirstProcess => &[signal::CHILD, signal::TERMINATE],
         Reaping::Nobody => &[signal::TERMINATE],
     };
-    signal::block_only(signals);
-    loop {
-        if signal::wait_for(signals) == signal::TERMINATE {
-            process::exit_now(0);
-        }
-        while matches!(
-            rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG),
-            Ok(Some(_))
-        ) {}
-    }
+    idle::wait(signals)
 }
 
 /// What is said of an infra process that ended before it was ready.

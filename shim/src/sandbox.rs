@@ -198,6 +198,7 @@ impl Server {
             }
         } else {
             self.answer_create_sandbox();
+            self.flush();
         }
         if let Some(control) = self
             .sandbox
@@ -205,6 +206,10 @@ impl Server {
             .and_then(|sandbox| sandbox.infra_control.take())
         {
             self.poller.remove(control.as_fd());
+        }
+        if self.sandbox.as_ref().is_some_and(|sandbox| sandbox.ready) {
+            process::trim_memory();
+            self.log.prepare();
         }
     }
 
