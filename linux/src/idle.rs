@@ -103,7 +103,8 @@ mod forgetful {
         }
     }
 
-    pub(super) fn wait(signals: &[i32]) -> ! {
+    /// Everything but the stack.
+    fn plan(signals: &[i32]) -> Plan {
         let mut plan = Plan {
             signals: signals
                 .iter()
@@ -113,6 +114,13 @@ mod forgetful {
         };
         let (start, end) = heap();
         plan.push(start, end);
+        // SAFETY: the callback fits its declaration, and `plan` outlives the call.
+        unsafe { libc::dl_iterate_phdr(Some(add_segments), (&raw mut plan).cast()) };
+        plan
+    }
+
+    pub(super) fn wait(signals: &[i32]) -> ! {
+        let mut plan = plan(signals);
         let own = (&raw const plan).addr();
         // Callers' frames, up to the page of the arguments, which ps reads: the kernel puts the random bytes just below.
         // SAFETY: getauxval reads what the kernel passed to the program.
@@ -122,8 +130,6 @@ mod forgetful {
             plan.push(above, arguments & !(PAGE - 1));
         }
         let pointer = &raw mut plan;
-        // SAFETY: the callback fits its declaration, and `plan` outlives the call.
-        unsafe { libc::dl_iterate_phdr(Some(add_segments), pointer.cast()) };
         // SAFETY: nothing of this program but this assembly runs from here on, in this or another thread (a process that
         // waits for ever has one), and it uses registers, its code and `plan` alone, whose pages are not in a range: the
         // stack is given back below the stack pointer's page and above the plan's last. MADV_DONTNEED leaves all addresses

@@ -264,20 +264,12 @@ pub fn overlay(lower: &[String], upper: &str, work: &str, attributes: u32) -> Re
     )
 }
 
-/// Makes `root`, a mount of this process's own mount namespace, its root directory, and takes the old root away.
+/// Makes `root`, a mount of this process's own mount namespace, its root directory. No path leads to the old root any more,
+/// but it is there until it is detached.
 ///
 /// # Errors
 ///
 /// `EINVAL` when the old root or its parent mount is shared, or `root` is not a mount.
-pub fn change_root(root: BorrowedFd<'_>) -> Result<()> {
-    cover_root(root)?.detach()
-}
-
-/// The first half of [`change_root`]: no path leads to the old root any more, but it is there until it is detached.
-///
-/// # Errors
-///
-/// As [`change_root`].
 pub fn cover_root(root: BorrowedFd<'_>) -> Result<OldRoot> {
     Error::of(rustix::process::fchdir(root), || "fchdir(root)".into())?;
     // Both are ".": the old root is then mounted over the new one, and comes away by name (pivot_root(2), NOTES).
