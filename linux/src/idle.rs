@@ -93,7 +93,7 @@ mod forgetful {
         unsafe {
             std::arch::asm!("mov {}, fs:0", out(reg) thread, options(nostack, readonly, preserves_flags));
         }
-        // SAFETY: sbrk(0) changes nothing.
+        // SAFETY: sbrk(3) with 0 moves no break and touches no memory: it only says where the heap ends.
         let end = unsafe { libc::sbrk(0) }.addr();
         // In a dynamic program the thread's data is elsewhere, above the heap.
         if thread < end && end - thread < HEAP {

@@ -1,6 +1,7 @@
 //! What cgroups-rs makes of the same limits (docs/decisions/0001-own-cgroup-module.md).
 #![allow(
     clippy::unwrap_used,
+    clippy::print_stdout,
     reason = "a test says what went wrong by panicking"
 )]
 
