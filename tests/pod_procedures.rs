@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test says what went wrong by panicking"
 )]
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use carpel::pod::{
     ContainerFilter, ContainerState, ExecCommand, PodErrorKind, Pods, SandboxFilter, SandboxState,
 };
+use support::disk::SmallDisk;
 use support::node::{Node, container, sandbox, wait_until};
 
 async fn ready(pods: &Pods, name: &str) -> String {
@@ -366,4 +368,39 @@ async fn a_missing_image_is_named() {
     let error = pods.create_container(&pod, config).await.unwrap_err();
     assert_eq!(error.kind(), PodErrorKind::NotFound);
     assert!(error.to_string().contains("absent:1"), "{error}");
+}
+
+#[tokio::test]
+async fn root_a_full_disk_is_told_and_leaves_nothing() {
+    for place in [Node::root, Node::run_directory] {
+        let node = Node::new();
+        let Some(disk) = SmallDisk::mount(&place(&node)) else {
+            return;
+        };
+        let pods = node.daemon().await;
+        disk.fill();
+        let error = pods.run_sandbox(sandbox("web"), "").await.unwrap_err();
+        assert_eq!(error.kind(), PodErrorKind::ResourceExhausted, "{error:?}");
+        assert!(pods.list_sandboxes(&SandboxFilter::default()).is_empty());
+        assert_eq!(node.ledger.held(), [""; 0]);
+        assert!(node.pod_folders().is_empty());
+
+        disk.free();
+        let pod = ready(&pods, "web").await;
+        let before = node.ledger.held();
+        disk.fill();
+        let error = pods
+            .create_container(&pod, container("one"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), PodErrorKind::ResourceExhausted, "{error:?}");
+        assert!(pods.list_containers(&ContainerFilter::default()).is_empty());
+        assert_eq!(node.ledger.held(), before);
+
+        disk.free();
+        pods.create_container(&pod, container("one")).await.unwrap();
+        pods.remove_sandbox(&pod).await.unwrap();
+        assert_eq!(node.ledger.held(), [""; 0]);
+        assert!(node.pod_folders().is_empty());
+    }
 }
