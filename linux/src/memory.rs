@@ -107,6 +107,25 @@ pub fn page_out(bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// How far below a frame the stack is released; less than the kernel keeps free below a stack (1 MiB).
+const DEPTH: usize = 512 * 1024;
+
+/// Gives the pages of the stack that deeper calls had used back to the kernel, in the first thread: other threads' stacks are of
+/// any size, and nothing is done there.
+#[inline(never)]
+pub fn release_stack() {
+    if rustix::thread::gettid() != rustix::process::getpid() {
+        return;
+    }
+    let local = 0_u8;
+    // The frame of this function, and those of what it calls, are within the two pages that stay.
+    let end = ((&raw const local).addr() & !(PAGE - 1)) - PAGE;
+    let start = std::ptr::without_provenance_mut::<c_void>(end - DEPTH);
+    // SAFETY: the range lies below the stack pointer, where nothing lives, in the stack of the first thread, below which the
+    // kernel maps nothing for as far; what is no memory yet is skipped with ENOMEM.
+    unsafe { rustix::mm::madvise(start, DEPTH, Advice::LinuxDontNeed) }.ok();
+}
+
 /// Where `byte` first stands: memchr(3), which looks at 16 to 64 bytes at a time.
 #[must_use]
 pub fn find_byte(byte: u8, bytes: &[u8]) -> Option<usize> {

@@ -264,21 +264,38 @@ pub fn overlay(lower: &[String], upper: &str, work: &str, attributes: u32) -> Re
     )
 }
 
-/// Makes `root`, a mount of this process's own mount namespace, its root directory, and takes the old root away.
+/// Makes `root`, a mount of this process's own mount namespace, its root directory. No path leads to the old root any more,
+/// but it is there until it is detached.
 ///
 /// # Errors
 ///
 /// `EINVAL` when the old root or its parent mount is shared, or `root` is not a mount.
-pub fn change_root(root: BorrowedFd<'_>) -> Result<()> {
+pub fn cover_root(root: BorrowedFd<'_>) -> Result<OldRoot> {
     Error::of(rustix::process::fchdir(root), || "fchdir(root)".into())?;
     // Both are ".": the old root is then mounted over the new one, and comes away by name (pivot_root(2), NOTES).
     Error::of(rustix::process::pivot_root(".", "."), || {
         "pivot_root(\".\", \".\")".into()
     })?;
-    Error::of(rustix::mount::unmount(".", UnmountFlags::DETACH), || {
-        "umount2(\".\", MNT_DETACH)".into()
-    })?;
-    Error::of(rustix::process::chdir("/"), || "chdir(\"/\")".into())
+    Error::of(rustix::process::chdir("/"), || "chdir(\"/\")".into())?;
+    Ok(OldRoot(()))
+}
+
+/// A root that [`cover_root`] has replaced, mounted over the new one.
+#[derive(Debug)]
+pub struct OldRoot(());
+
+impl OldRoot {
+    /// Takes it away. This waits for an RCU grace period: a tenth of a millisecond, or several on a busy machine.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM`.
+    pub fn detach(self) -> Result<()> {
+        // Unmounting looks below what is mounted last at a path, other calls do not: "/" is the old root here alone.
+        Error::of(rustix::mount::unmount("/", UnmountFlags::DETACH), || {
+            "umount2(\"/\", MNT_DETACH)".into()
+        })
+    }
 }
 
 /// Binds the file or directory at `source` over what is behind `target`.

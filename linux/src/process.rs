@@ -189,10 +189,11 @@ pub fn write_once(file: BorrowedFd<'_>, value: &[u8]) -> std::result::Result<(),
     }
 }
 
-/// The memory that the allocator keeps for later goes back to the kernel.
+/// The memory that the allocator keeps for later goes back to the kernel, and the stack that deeper calls had used.
 pub fn trim_memory() {
     // SAFETY: malloc_trim takes a number of bytes to keep and has no other requirement.
     unsafe { libc::malloc_trim(0) };
+    crate::memory::release_stack();
 }
 
 /// The terminal becomes the controlling one of this session: TIOCSCTTY.

@@ -12,8 +12,10 @@ use crate::report;
 use crate::report::Report;
 use carpel_linux::clone::ChildProcess;
 use carpel_linux::credentials;
+use carpel_linux::idle;
 use carpel_linux::mount;
 use carpel_linux::mount::Depth;
+use carpel_linux::mount::OldRoot;
 use carpel_linux::mount::Propagation;
 use carpel_linux::namespace;
 use carpel_linux::namespace::Namespaces;
@@ -23,8 +25,6 @@ use carpel_shim_protocol::message::ContainerCreated;
 use carpel_shim_protocol::message::Sysctl;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
-use rustix::process::WaitId;
-use rustix::process::WaitIdOptions;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 
@@ -68,23 +68,24 @@ pub(crate) fn run(child: &ChildProcess, start: &Start<'_>) -> ! {
     let prepared = guarded
         .step(|| "become not dumpable".into())
         .and_then(|()| prepare(start, network));
-    if let Err(failure) = prepared {
+    let finished = prepared.and_then(|old_root| {
+        let ready = Report::Ready(ContainerCreated::default());
+        report::send(control.as_fd(), &ready, None);
+        // Takes its time, for which nobody need wait; but no container runs before the control socket is closed.
+        old_root.detach().step(|| "leave the old root".into())?;
+        give_up_rights()
+    });
+    if let Err(failure) = finished {
         report::send(control.as_fd(), &Report::Failed(failure), None);
         process::exit_now(1);
     }
-    report::send(
-        control.as_fd(),
-        &Report::Ready(ContainerCreated::default()),
-        None,
-    );
     if child.close_all().is_err() {
         process::exit_now(1);
     }
-    process::trim_memory();
     wait(start.reaping)
 }
 
-fn prepare(start: &Start<'_>, network: Option<BorrowedFd<'_>>) -> Outcome<()> {
+fn prepare(start: &Start<'_>, network: Option<BorrowedFd<'_>>) -> Outcome<OldRoot> {
     process::set_name(c"carpel-infra").step(|| "set the infra process's name".into())?;
     process::new_session().step(|| "make a session".into())?;
     if let Some(network) = network {
@@ -98,8 +99,7 @@ fn prepare(start: &Start<'_>, network: Option<BorrowedFd<'_>>) -> Outcome<()> {
     for sysctl in start.sysctls {
         write_sysctl(sysctl)?;
     }
-    enter_empty_root(start.root_place)?;
-    give_up_rights()
+    enter_empty_root(start.root_place)
 }
 
 fn write_sysctl(sysctl: &Sysctl) -> Outcome<()> {
@@ -125,7 +125,7 @@ fn sysctl_path(name: &str) -> Outcome<String> {
     Ok(format!("/proc/sys/{}", name.replace('.', "/")))
 }
 
-fn enter_empty_root(place: &str) -> Outcome<()> {
+fn enter_empty_root(place: &str) -> Outcome<OldRoot> {
     let step = || "enter an empty root".to_owned();
     mount::set_propagation("/", Propagation::Slave, Depth::Recursive).step(step)?;
     let open = || {
@@ -141,7 +141,7 @@ fn enter_empty_root(place: &str) -> Outcome<()> {
         "size=0k,nr_inodes=2,mode=555",
     )
     .step(step)?;
-    mount::change_root(open()?.as_fd()).step(step)
+    mount::cover_root(open()?.as_fd()).step(step)
 }
 
 fn give_up_rights() -> Outcome<()> {
@@ -161,16 +161,7 @@ fn wait(reaping: Reaping) -> ! {
         Reaping::FirstProcess => &[signal::CHILD, signal::TERMINATE],
         Reaping::Nobody => &[signal::TERMINATE],
     };
-    signal::block_only(signals);
-    loop {
-        if signal::wait_for(signals) == signal::TERMINATE {
-            process::exit_now(0);
-        }
-        while matches!(
-            rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG),
-            Ok(Some(_))
-        ) {}
-    }
+    idle::wait(signals)
 }
 
 /// What is said of an infra process that ended before it was ready.

@@ -50,7 +50,10 @@ pub(crate) struct Sandbox {
     pub(crate) listener: Option<OwnedFd>,
     pub(crate) infra: Option<(Pid, OwnedFd)>,
     pub(crate) infra_exited: bool,
+    /// Until the infra process has given up its rights, or is dead.
     infra_control: Option<OwnedFd>,
+    /// StartContainer requests that came before that.
+    pub(crate) held_starts: Vec<(u64, String)>,
     /// Why making it failed; it is forgotten when the infra process is reaped.
     failure: Option<Failure>,
     ready: bool,
@@ -65,6 +68,11 @@ impl Sandbox {
         self.infra
             .as_ref()
             .map_or(0, |(pid, _)| pid.as_raw_nonzero().get())
+    }
+
+    /// Whether the infra process has rights that no container's program may meet.
+    pub(crate) fn is_settling(&self) -> bool {
+        self.infra_control.is_some()
     }
 
     /// The host directory where a child mounts its root.
@@ -184,27 +192,45 @@ impl Server {
                     Err(failure) => sandbox.failure = Some(failure),
                 }
             }
+            // The request has its answer; the end of the process comes as an event.
+            Heard::Report(Report::Failed(failure), _) if sandbox.ready => {
+                let text = format!("infra process: {}: {}", failure.step, failure.detail);
+                return self.outbox.notice(text);
+            }
             Heard::Report(Report::Failed(failure), _) => sandbox.failure = Some(failure),
             Heard::Report(_, _) => return,
-            Heard::End if sandbox.ready => {}
+            Heard::End if sandbox.ready => return self.infra_settled(),
             Heard::End => sandbox.failure = Some(infra::ended_early()),
         }
-        if sandbox.failure.is_some() {
-            if let Some((_, pidfd)) = &sandbox.infra {
-                ignore(
-                    signal::send(pidfd.as_fd(), signal::KILL),
-                    "it is gone already",
-                );
-            }
-        } else {
+        if sandbox.failure.is_none() {
             self.answer_create_sandbox();
+            self.flush();
+            process::trim_memory();
+            return self.log.prepare();
         }
-        if let Some(control) = self
-            .sandbox
-            .as_mut()
-            .and_then(|sandbox| sandbox.infra_control.take())
-        {
+        if let Some((_, pidfd)) = &sandbox.infra {
+            ignore(
+                signal::send(pidfd.as_fd(), signal::KILL),
+                "it is gone already",
+            );
+        }
+        if let Some(control) = sandbox.infra_control.take() {
             self.poller.remove(control.as_fd());
+        }
+    }
+
+    /// The infra process has nothing left to take, or is dead: programs may run.
+    fn infra_settled(&mut self) {
+        let Some(sandbox) = &mut self.sandbox else {
+            return;
+        };
+        if let Some(control) = sandbox.infra_control.take() {
+            self.poller.remove(control.as_fd());
+        }
+        for (id, container_id) in std::mem::take(&mut sandbox.held_starts) {
+            if let Err(failure) = self.start_container(id, &container_id) {
+                self.outbox.answer(id, Answer::Failure(failure));
+            }
         }
     }
 
@@ -276,6 +302,7 @@ fn open(create: &CreateSandbox) -> Outcome<Sandbox> {
         infra: None,
         infra_exited: false,
         infra_control: None,
+        held_starts: Vec::new(),
         failure: None,
         ready: false,
         shares_pids: create.pid() == NamespaceSource::New,

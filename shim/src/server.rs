@@ -147,6 +147,7 @@ impl Server {
         }
         if let Some(sandbox) = &mut self.sandbox {
             sandbox.waiting.clear();
+            sandbox.held_starts.clear();
         }
         if let Some(waiting) = &mut self.shutting_down {
             waiting.clear();

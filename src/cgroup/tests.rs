@@ -390,50 +390,6 @@ fn root_a_parent_with_processes_is_explained() {
     assert!(error.to_string().contains("leaves only"), "{error}");
 }
 
-/// What cgroups-rs makes of the same limits, on a host whose cgroup2 is at /sys/fs/cgroup (the cgroup v2 machine): the
-/// same values. Not compared are cpu limits, which it refuses on a kernel without cpusets, and whose weights it
-/// calculates by the old formula.
-#[test]
-fn root_cgroups_rs_writes_the_same_limits() {
-    use cgroups_rs::manager::{FsManager, Manager as _};
-
-    let Some(ground) = Ground::open(&["memory", "pids"], MissingControllers::Error) else {
-        return;
-    };
-    if ground.cgroups.mountpoint() != std::path::Path::new("/sys/fs/cgroup") {
-        println!("SKIP cgroups-rs knows cgroup2 at /sys/fs/cgroup only");
-        return;
-    }
-    let mut resources: LinuxResources = serde_json::from_str(
-        r#"{"memory": {"limit": 67108864, "swap": 67108864}, "pids": {"limit": 7}}"#,
-    )
-    .unwrap();
-    let pod = ground.pod();
-    let ours = pod
-        .create_leaf("ours", &writes(&resources).unwrap(), &DeviceAccess::All)
-        .unwrap()
-        .cgroup;
-    let theirs = pod
-        .create_leaf("theirs", &[], &DeviceAccess::All)
-        .unwrap()
-        .cgroup;
-    let mut manager = FsManager::new(theirs.path().trim_start_matches('/')).unwrap();
-    manager.set(&resources).unwrap();
-    for file in ["memory.max", "pids.max"] {
-        assert_eq!(content(&ours, file), content(&theirs, file), "{file}");
-    }
-    // What every OCI specification has: rules for devices.
-    resources.set_devices(Some(vec![oci_spec::runtime::LinuxDeviceCgroup::default()]));
-    let refused = manager
-        .set(&resources)
-        .map_err(|error| format!("{error:?}"));
-    println!("FIGURE cgroups-rs with device rules: {refused:?}");
-    assert!(
-        refused.is_err(),
-        "cgroups-rs has learned devices: see docs/decisions/0001"
-    );
-}
-
 #[test]
 fn root_the_memory_limit_kills_and_is_counted() {
     let Some(ground) = Ground::open(&["memory"], MissingControllers::Error) else {

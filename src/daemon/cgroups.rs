@@ -176,16 +176,18 @@ impl PodCgroups for NodeCgroups {
             .map_err(|error| told(container(container_id), "remove its cgroup", error))
     }
 
+    async fn remove_shim(&self, parent: &str, sandbox_id: &str) -> Result<(), PodError> {
+        match self.shim(parent, sandbox_id)? {
+            Some(shim) => remove(Ok(shim))
+                .await
+                .map_err(|error| told(sandbox(sandbox_id), "remove its shim's cgroup", error)),
+            None => Ok(()),
+        }
+    }
+
     async fn remove_sandbox(&self, parent: &str, sandbox_id: &str) -> Result<(), PodError> {
-        let shim = self.shim(parent, sandbox_id)?;
         let pod = self.pod(parent, sandbox_id)?;
-        let removed = tokio::task::spawn_blocking(move || {
-            if let Some(shim) = shim {
-                shim.remove()?;
-            }
-            pod.remove()
-        })
-        .await;
+        let removed = tokio::task::spawn_blocking(move || pod.remove()).await;
         let step = "remove its cgroups";
         match removed {
             Ok(result) => result.map_err(|error| told(sandbox(sandbox_id), step, error)),

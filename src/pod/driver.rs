@@ -308,9 +308,11 @@ impl Driver {
                     pod.infra_pid = ready.infra_pid;
                 });
             }
-            Change::SandboxStopped => self.record(|pod| {
+            Change::SandboxStopped(left) => self.record(|pod| {
                 end_all(pod, "killed with its sandbox");
-                pod.phase = SandboxPhase::Stopped { leftovers: false };
+                pod.phase = SandboxPhase::Stopped {
+                    leftovers: left == Left::Leftovers,
+                };
                 pod.infra_pid = 0;
             }),
             Change::SandboxGone => self.leave(),

@@ -132,8 +132,10 @@ pub trait PodCgroups: Debug + Send + Sync {
         sandbox_id: &str,
         container_id: &str,
     ) -> Result<(), PodError>;
-    /// Removes all groups of a sandbox, the shim's too.
+    /// Removes all groups of a sandbox but the shim's.
     async fn remove_sandbox(&self, parent: &str, sandbox_id: &str) -> Result<(), PodError>;
+    /// Removes the group of a sandbox's shim.
+    async fn remove_shim(&self, parent: &str, sandbox_id: &str) -> Result<(), PodError>;
     /// Reads the group of a container, or of the whole sandbox with `None`.
     ///
     /// # Errors

@@ -60,8 +60,8 @@ impl Context {
 pub(super) enum Change {
     /// RunPodSandbox.
     SandboxReady(ReadySandbox),
-    /// StopPodSandbox.
-    SandboxStopped,
+    /// StopPodSandbox; what is left then is not the pod's.
+    SandboxStopped(Left),
     /// RemovePodSandbox.
     SandboxGone,
     /// CreateContainer.

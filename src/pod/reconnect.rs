@@ -12,6 +12,7 @@ use super::clock;
 use super::container_state::{self, ContainerPhase, exit_of, nanoseconds, unknown_exit};
 use super::exit_file;
 use super::procedure::{Change, Context, Failure, Outcome};
+use super::resources::kill_shim;
 use super::sandbox_state::{Container, Pod, SandboxPhase};
 
 /// How long the processes of a pod without a shim may take to die.
@@ -48,9 +49,7 @@ async fn take_down(context: &Context) -> Result<Change, super::error::PodError> 
     cgroups
         .kill_sandbox(&context.cgroup_parent(), context.id(), KILL_PATIENCE)
         .await?;
-    cgroups
-        .kill_shim(&context.cgroup_parent(), context.id(), KILL_PATIENCE)
-        .await?;
+    kill_shim(context).await;
     Ok(Change::ShimLost(recorded_exits(context)))
 }
 

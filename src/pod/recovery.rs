@@ -19,7 +19,7 @@ use super::parts::Parts;
 use super::procedure::{Context, ShimEvents};
 use super::reconnect;
 use super::record::{ContainerRecord, LiveRecord, PodDirectories, SandboxRecord, VERSION};
-use super::resources::{Held, RELEASED_BY_STOP, release, release_all};
+use super::resources::{Held, RELEASED_BY_STOP, kill_shim, release, release_all};
 use super::sandbox_state::{Container, Pod, SandboxPhase};
 use super::slot::{Command, PodSlot};
 use crate::oci::{ContainerConfig, SandboxConfig};
@@ -229,21 +229,19 @@ async fn kill_all(context: &Context) {
     let killed = cgroups
         .kill_sandbox(&parent, context.id(), KILL_PATIENCE)
         .await;
-    let shim_killed = cgroups
-        .kill_shim(&context.cgroup_parent(), context.id(), KILL_PATIENCE)
-        .await;
-    for error in [killed, shim_killed].into_iter().filter_map(Result::err) {
+    kill_shim(context).await;
+    if let Err(error) = killed {
         tracing::error!(sandbox = context.id(), error = %super::driver::chain(&error), "processes of a lost pod");
     }
 }
 
 /// Undoes an unfinished RunPodSandbox; says whether all is gone.
 async fn undo(context: &Context) -> bool {
-    let mut all = RELEASED_BY_STOP.to_vec();
-    if release_all(context, &all).await.is_err() {
+    if release_all(context, &RELEASED_BY_STOP).await.is_err()
+        || release_all(context, &[Held::ShimCgroup]).await.is_err()
+    {
         return false;
     }
-    all.clear();
     let pod = context.slot.pod();
     if !pod.has_host_network()
         && context

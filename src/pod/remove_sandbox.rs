@@ -15,6 +15,7 @@ async fn remove(context: &Context) -> Result<(), super::error::PodError> {
     if !pod.has_host_network() {
         context.parts.networks.wait_released(context.id()).await?;
     }
+    release(context, Held::ShimCgroup).await?;
     for container in pod.containers.keys() {
         context.parts.images.release(container).await?;
     }

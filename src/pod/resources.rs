@@ -15,7 +15,9 @@ pub(super) enum Held {
     Directories,
     /// The tmpfs for /dev/shm.
     SharedMemory,
-    /// The cgroups of pod, infra process and shim.
+    /// The cgroup of the shim.
+    ShimCgroup,
+    /// The cgroups of pod and infra process.
     Cgroups,
     /// The network namespace and its attachment.
     Network,
@@ -23,7 +25,8 @@ pub(super) enum Held {
     Processes,
 }
 
-/// What is given back when a sandbox stops. The folders stay until it is removed.
+/// What is given back when a sandbox stops. The folders stay until it is removed, and so may the shim's cgroup: a log
+/// writer that hangs in the kernel, on a disk that does not answer, stays in it and must not delay the stop.
 pub(super) const RELEASED_BY_STOP: [Held; 4] = [
     Held::Processes,
     Held::Network,
@@ -36,6 +39,9 @@ const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the shim may take to drain the logs and record the exits, once all is killed.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a killed shim and its log writer may take to die. Whoever has not by then hangs in the kernel.
+const SHIM_KILL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Gives one thing back.
 ///
@@ -56,6 +62,13 @@ pub(super) async fn release(context: &Context, held: Held) -> Result<(), PodErro
                 files::unmount_shm(&directories)
             })
             .await
+        }
+        Held::ShimCgroup => {
+            context
+                .parts
+                .cgroups
+                .remove_shim(&context.cgroup_parent(), context.id())
+                .await
         }
         Held::Cgroups => {
             context
@@ -133,7 +146,18 @@ async fn end_processes(context: &Context) -> Result<(), PodError> {
         .kill_sandbox(&parent, context.id(), KILL_PATIENCE)
         .await?;
     context.slot.set_shim(None);
-    cgroups
-        .kill_shim(&context.cgroup_parent(), context.id(), KILL_PATIENCE)
-        .await
+    kill_shim(context).await;
+    Ok(())
+}
+
+/// Kills what is left of the shim and its log writer. Nothing depends on their end but their own cgroup, so what hangs in
+/// the kernel is left to end when its disk answers.
+pub(super) async fn kill_shim(context: &Context) {
+    let cgroups = &context.parts.cgroups;
+    let killed = cgroups
+        .kill_shim(&context.cgroup_parent(), context.id(), SHIM_KILL_PATIENCE)
+        .await;
+    if let Err(error) = killed {
+        tracing::warn!(sandbox = context.id(), error = %super::driver::chain(&error), "something of its shim is left");
+    }
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use carpel_shim_protocol::message::{CreateSandbox, NamespaceSource, Sysctl};
+use tokio::task::JoinHandle;
 
 use super::error::{PodError, PodErrorKind, Subject};
 use super::files;
@@ -20,7 +22,8 @@ use super::sysctls;
 use crate::oci::{NamespaceMode, SandboxConfig};
 use crate::shim_client::{Connected, ShimClient};
 
-/// The whole procedure.
+/// The whole procedure. The shim's start overlaps with the making of the network, as neither needs the other; no process
+/// of the pod itself is there before the network is.
 pub(super) async fn run(context: Context) -> Outcome {
     let mut build = Build::new(context);
     for (position, step) in STEPS.iter().enumerate() {
@@ -35,9 +38,10 @@ pub(super) async fn run(context: Context) -> Outcome {
 const CREATE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// In the order in which they are taken: the network before any process, the shim last.
-const STEPS: [Held; 5] = [
+const STEPS: [Held; 6] = [
     Held::Directories,
     Held::SharedMemory,
+    Held::ShimCgroup,
     Held::Cgroups,
     Held::Network,
     Held::Processes,
@@ -49,6 +53,8 @@ struct Build {
     namespace: Option<NamespaceHandle>,
     addresses: Vec<IpAddr>,
     infra_pid: i32,
+    /// The shim on its way, from the moment when it has a cgroup.
+    starting: Option<JoinHandle<Result<Connected, PodError>>>,
     connected: Option<Connected>,
 }
 
@@ -60,6 +66,7 @@ impl Build {
             namespace: None,
             addresses: Vec::new(),
             infra_pid: 0,
+            starting: None,
             connected: None,
         }
     }
@@ -68,6 +75,8 @@ impl Build {
         match step {
             Held::Directories => self.write_identity().await,
             Held::SharedMemory => self.mount_shm().await,
+            // Made with the pod's, by the next step.
+            Held::ShimCgroup => Ok(()),
             Held::Cgroups => self.make_cgroups(),
             Held::Network => self.attach_network().await,
             Held::Processes => self.start_processes().await,
@@ -75,8 +84,15 @@ impl Build {
     }
 
     /// Gives back what the steps up to and with this one have taken, the failed one perhaps half.
-    async fn undo(&self, position: usize, error: PodError) -> Failure {
-        let taken: Vec<Held> = STEPS.iter().take(position + 1).rev().copied().collect();
+    async fn undo(&mut self, position: usize, error: PodError) -> Failure {
+        let mut taken: Vec<Held> = STEPS.iter().take(position + 1).rev().copied().collect();
+        if self.starting.is_some() {
+            // It has begun before its turn: let it arrive, so that it can be ended in order.
+            if let Ok(connected) = self.started().await {
+                self.context.slot.set_shim(Some(connected.client.clone()));
+            }
+            taken = STEPS.iter().rev().copied().collect();
+        }
         match release_all(&self.context, &taken).await {
             Ok(()) => Failure::clean(error),
             Err(_logged) => Failure::leftovers(error),
@@ -102,8 +118,8 @@ impl Build {
         })
     }
 
-    fn config(&self) -> std::sync::Arc<SandboxConfig> {
-        std::sync::Arc::clone(&self.context.slot.pod().config)
+    fn config(&self) -> Arc<SandboxConfig> {
+        Arc::clone(&self.context.slot.pod().config)
     }
 
     /// The identity comes first: from here on recovery knows of the sandbox.
@@ -158,6 +174,7 @@ impl Build {
             .parts
             .cgroups
             .create_sandbox(&parent, self.context.id())?;
+        self.start_shim(cgroups.shim.clone());
         self.cgroups = Some(cgroups);
         Ok(())
     }
@@ -176,17 +193,34 @@ impl Build {
     }
 
     async fn start_processes(&mut self) -> Result<(), PodError> {
-        let cgroup = self
-            .cgroups
-            .as_ref()
-            .map_or_else(PathBuf::new, |groups| groups.shim.clone());
-        let shims = &self.context.parts.shims;
-        let connected = shims.spawn(self.context.id(), &cgroup).await?;
+        let connected = self.started().await?;
         let shim = connected.client.clone();
         self.context.slot.set_shim(Some(shim.clone()));
         self.connected = Some(connected);
         self.infra_pid = self.create_infra(&shim).await?;
         Ok(())
+    }
+
+    /// Begins to start the shim, in the cgroup that it has now.
+    fn start_shim(&mut self, cgroup: PathBuf) {
+        let shims = Arc::clone(&self.context.parts.shims);
+        let id = self.context.id().to_owned();
+        self.starting = Some(tokio::spawn(async move { shims.spawn(&id, &cgroup).await }));
+    }
+
+    /// The shim, once it has started.
+    async fn started(&mut self) -> Result<Connected, PodError> {
+        let lost = || {
+            PodError::new(
+                PodErrorKind::Internal,
+                self.context.subject(),
+                "start its shim",
+            )
+        };
+        match self.starting.take() {
+            Some(starting) => starting.await.map_err(|error| lost().caused_by(error))?,
+            None => Err(lost()),
+        }
     }
 
     async fn create_infra(&self, shim: &ShimClient) -> Result<i32, PodError> {

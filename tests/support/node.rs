@@ -292,6 +292,10 @@ impl PodCgroups for FakeCgroups {
         Ok(())
     }
 
+    async fn remove_shim(&self, _parent: &str, _id: &str) -> Result<(), PodError> {
+        Ok(())
+    }
+
     fn read(
         &self,
         _parent: &str,

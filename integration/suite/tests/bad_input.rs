@@ -121,6 +121,8 @@ fn root_commands_that_cannot_be_executed_fail_to_start() {
     let Some(node) = Node::start() else { return };
     node.warm_up();
     let pod = node.run_pod(pod("commands"));
+    // The pod's first container brings what the pod then keeps: its log writer.
+    node.start_container(&pod, &container("first", &["sleep", "1000"]));
     let before = node.inventory();
     for command in ["no-such-command", "/no/such/file", "/etc/passwd"] {
         fails_to_start(&node, &pod, &container("worker", &[command]), command);
@@ -150,6 +152,7 @@ fn root_containers_that_cannot_be_made_leave_nothing() {
     let Some(node) = Node::start() else { return };
     node.warm_up();
     let pod = node.run_pod(pod("refused"));
+    node.start_container(&pod, &container("first", &["sleep", "1000"]));
     let before = node.inventory();
 
     let mut below_a_file = container("worker", &["true"]);
@@ -158,12 +161,12 @@ fn root_containers_that_cannot_be_made_leave_nothing() {
     is_refused_by_start(&node, &pod, &below_a_file, "/etc/hostname");
 
     let mut unknown_user = container("worker", &["true"]);
-    unknown_user["linux"] = json!({ "security_context": { "run_as_username": "no-such-user" } });
+    unknown_user["linux"]["security_context"]["run_as_username"] = json!("no-such-user");
     is_refused_by_start(&node, &pod, &unknown_user, "no-such-user");
 
     let mut group_alone = container("worker", &["true"]);
-    group_alone["linux"] = json!({ "security_context": { "run_as_group": { "value": 7 } } });
-    is_refused_by_start(&node, &pod, &group_alone, "");
+    group_alone["linux"]["security_context"]["run_as_group"] = json!({ "value": 7 });
+    is_refused_by_start(&node, &pod, &group_alone, "run_as_group");
 
     let mut no_target = container("worker", &["true"]);
     no_target["linux"] = json!({ "security_context": {

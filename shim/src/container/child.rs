@@ -79,6 +79,7 @@ pub(crate) struct Prepared {
     pub(crate) labels: Vec<(OwnedFd, String, LabelKind)>,
     pub(crate) user: ResolvedUser,
     terminal: Option<terminal::Terminal>,
+    old_root: Option<mount::OldRoot>,
 }
 
 /// Runs the child; it ends as the container's program, or exits.
@@ -134,6 +135,12 @@ fn go(
             user: Some(prepared.user.clone()),
         };
         report::send(control.as_fd(), &Report::Ready(created), None);
+    }
+    // Takes its time, for which nobody need wait; but no program runs before it.
+    if let Some(old_root) = prepared.old_root.take() {
+        old_root.detach().step(|| "leave the old root".into())?;
+    }
+    if start.ending == Ending::WaitForRelease {
         wait_for_release(control);
     }
     Err(program::become_it(start.process, &prepared, &program))
@@ -231,11 +238,19 @@ fn apply_in_root(step: &Step, root: BorrowedFd<'_>, prepared: &mut Prepared) -> 
             Ok(())
         }
         Step::ChangeRoot(propagation) => {
-            mount::change_root(root).step(|| "change the root".into())?;
+            let step = || "change the root".to_owned();
+            let old_root = mount::cover_root(root).step(step)?;
             match propagation {
-                Some(propagation) => mount::set_propagation("/", *propagation, Depth::Single)
-                    .step(|| "set the root's propagation".into()),
-                None => Ok(()),
+                Some(propagation) => {
+                    // The end of a mount on a shared one would spread.
+                    old_root.detach().step(step)?;
+                    mount::set_propagation("/", *propagation, Depth::Single)
+                        .step(|| "set the root's propagation".into())
+                }
+                None => {
+                    prepared.old_root = Some(old_root);
+                    Ok(())
+                }
             }
         }
         _ => Err(invalid(plan::describe(step), "a step out of place")),

@@ -25,6 +25,7 @@ use crate::report::Report;
 use crate::server::Server;
 use crate::time;
 use carpel_linux::namespace::Namespaces;
+use carpel_linux::process;
 use carpel_linux::process::EndedChild;
 use carpel_linux::signal;
 use carpel_linux::socket;
@@ -194,6 +195,9 @@ impl Server {
             signal: ended.signal,
             timed_out: exec.timed_out,
         }));
+        self.flush();
+        // Probes come for ever: what one has taken is not kept until the next.
+        process::trim_memory();
     }
 
     /// Kills execs whose time is up, with all of their session.

@@ -308,6 +308,12 @@ impl Server {
     /// StartContainer: releases the child; the answer comes when it has executed its program.
     pub(crate) fn start_container(&mut self, id: u64, container_id: &str) -> Outcome<()> {
         let step = || format!("start container {container_id:?}");
+        if let Some(sandbox) = &mut self.sandbox
+            && sandbox.is_settling()
+        {
+            sandbox.held_starts.push((id, container_id.to_owned()));
+            return Ok(());
+        }
         let container = self
             .container_mut(container_id)
             .ok_or_else(|| not_found(step()))?;

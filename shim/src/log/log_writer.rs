@@ -76,7 +76,7 @@ struct Container {
     is_finishing: bool,
 }
 
-/// The log writer of the pod. It is started with the first container.
+/// The log writer of the pod. It is started with the first container, or before.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
     /// The shim's end of the control socket, and the writer's, of which the writer has a duplicate: so the socket stays the
@@ -102,6 +102,14 @@ impl LogWriter {
             unsent: VecDeque::new(),
             events: Vec::new(),
             failures: 0,
+        }
+    }
+
+    /// Starts the writer before there is a container: it is then a copy of less, and nobody waits for it. If that does not
+    /// work, the first container starts it.
+    pub(crate) fn prepare(&mut self) {
+        if self.writer.is_none() {
+            self.start().ok();
         }
     }
 
@@ -311,11 +319,15 @@ impl LogWriter {
     }
 
     fn receive(&mut self) {
-        let mut buffer = [0; MAXIMUM_MESSAGE];
         loop {
             let Some((ours, _theirs)) = &self.control else {
                 return;
             };
+            // As large as the message: pages of the stack stay taken.
+            let Ok(length) = socket::next_length(ours.as_fd()) else {
+                return;
+            };
+            let mut buffer = vec![0; length.clamp(1, MAXIMUM_MESSAGE)];
             let Ok(received) = socket::receive(ours.as_fd(), &mut buffer) else {
                 return;
             };
@@ -387,8 +399,11 @@ impl LogWriter {
             return Err(Errno::BADF);
         };
         // Commands to the predecessor are in the state that its successor is born with.
-        let mut buffer = [0; MAXIMUM_MESSAGE];
-        while socket::receive(theirs.as_fd(), &mut buffer).is_ok() {}
+        while matches!(
+            socket::receive(theirs.as_fd(), &mut [0; 1]),
+            // Larger than the buffer is as good: it is thrown away.
+            Ok(_) | Err(Errno::MSGSIZE)
+        ) {}
         self.unsent.clear();
         match clone_process(&CloneRequest::default()).map_err(|error| error.errno())? {
             Cloned::Child(child) => self.become_writer(&child),

@@ -125,6 +125,7 @@ impl Writer {
 
     /// Works until there is nothing left to do.
     pub(crate) fn run(&mut self) {
+        process::trim_memory();
         while self.is_controlled || !self.containers.is_empty() {
             let mut events = [epoll::Event {
                 flags: EventFlags::empty(),
@@ -205,8 +206,10 @@ impl Writer {
 
     /// Carries out all commands that have come.
     fn obey(&mut self) {
-        let mut buffer = [0; MAXIMUM_MESSAGE];
         while self.is_controlled {
+            // As large as the message: pages of the stack stay taken.
+            let length = socket::next_length(self.control.as_fd()).unwrap_or(0);
+            let mut buffer = vec![0; length.clamp(1, MAXIMUM_MESSAGE)];
             let received = match socket::receive(self.control.as_fd(), &mut buffer) {
                 Ok(received) => received,
                 Err(Errno::AGAIN) => return,

@@ -110,7 +110,12 @@ impl Pod {
             std::env::var("CARPEL_SHIM").unwrap_or(env!("CARGO_BIN_EXE_carpel-shim").into());
         let mut line = wrapper.to_vec();
         line.extend([program.as_str(), "test"]);
-        let shim = Command::new(line[0])
+        let mut command = Command::new(line[0]);
+        if wrapper.is_empty() {
+            // As the daemon starts it.
+            command.env_clear();
+        }
+        let shim = command
             .args(&line[1..])
             .stdin(Stdio::from(other))
             .stdout(Stdio::null())
