@@ -39,11 +39,12 @@ demo: ## run a pod with two containers before your eyes, and clean up
 	cargo run --release --quiet --example demo
 
 .PHONY: test
-test: ## run all tests: unit tests, then the real crictl against a node in a box
+test: ## run all tests: unit tests, then the real crictl against nodes in a box and against limits
 	@rm -f integration/work/tally
 	@status=0; \
 	$(MAKE) test-unit || status=1; \
 	$(MAKE) integration || status=1; \
+	$(MAKE) uml || status=1; \
 	$(lane) summary; exit $$status
 
 .PHONY: test-unit
@@ -75,9 +76,9 @@ bench: node-carpel node-containerd ## time every CRI call on Carpel and on conta
 	    --image registry.k8s.io/e2e-test-images/busybox:1.29-2 $(BENCH_FLAGS)'
 
 .PHONY: uml
-uml: ## boot User-mode Linux, which has cgroup v2 controllers, and try limits there
-	@$(need) uml
-	integration/uml/run integration/uml/limits
+uml: release tools ## try limits in User-mode Linux, which has cgroup v2 with its controllers
+	@$(need) rust build images uml
+	@$(lane) run uml integration/uml/all
 
 .PHONY: ci
 ci: ## what the continuous integration runs: test, then conformance
