@@ -21,6 +21,7 @@ mod stage;
     unreachable_pub,
     dead_code,
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes_without_reason,
     reason = "made by a generator; the demo needs a part of it"
 )]

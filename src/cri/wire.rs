@@ -8,6 +8,7 @@ use std::fmt;
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes_without_reason,
     reason = "made by a generator"
 )]
@@ -20,6 +21,7 @@ pub mod runtime {
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes_without_reason,
     reason = "made by a generator"
 )]

@@ -18,6 +18,7 @@ mod specification;
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes_without_reason,
     reason = "generated from proto/cri/api.proto"
 )]

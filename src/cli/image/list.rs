@@ -1,75 +1,13 @@
-//! `carpel image`: imports archives into the daemon's store, and lists what is there.
+//! `carpel image list`.
 
-use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::io::Write;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
-use super::archive;
-use super::arguments::{ImageCommand, ImportArguments, ListArguments, TableOrJson};
-use super::endpoint::{self, Daemon};
-use super::error::CliError;
-use super::table;
-use super::writer::Writer;
-use crate::cri::{Archive, ImageSummary, Imported};
-
-pub(super) fn run<W: Write>(command: ImageCommand, output: &mut Writer<W>) -> Result<(), CliError> {
-    match command {
-        ImageCommand::Import(arguments) => import(arguments, output),
-        ImageCommand::List(arguments) => list(&arguments, output),
-    }
-}
-
-fn import<W: Write>(arguments: ImportArguments, output: &mut Writer<W>) -> Result<(), CliError> {
-    let path = arguments.archive;
-    let (file, length_bytes) = archive::open(&path).map_err(|source| CliError::Path {
-        path: path.clone(),
-        source,
-    })?;
-    let daemon = Daemon::connect(&endpoint::socket_of(&arguments.daemon)?)?;
-    let archive = Archive {
-        file_name: path.display().to_string(),
-        reference: arguments.reference,
-        length_bytes,
-    };
-    let bar = progress_bar(&path, length_bytes);
-    let shown = bar.clone();
-    let result = daemon.import(archive, file, move |sent| {
-        shown.set_position(sent);
-        if sent >= length_bytes {
-            shown.set_message("unpacking");
-        }
-    });
-    bar.finish_and_clear();
-    for image in result? {
-        output.line(format!("imported {}", names(&image)))?;
-    }
-    Ok(())
-}
-
-/// On a terminal only.
-fn progress_bar(path: &Path, length_bytes: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let name = path.file_name().unwrap_or(path.as_os_str());
-    let bar = ProgressBar::new(length_bytes).with_message(name.to_string_lossy().into_owned());
-    if let Ok(style) =
-        ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}")
-    {
-        bar.set_style(style);
-    }
-    bar
-}
-
-/// What an imported image can be called by.
-fn names(image: &Imported) -> String {
-    if image.repo_tags.is_empty() {
-        image.id.clone()
-    } else {
-        image.repo_tags.join(", ")
-    }
-}
+use crate::cli::arguments::{ListArguments, TableOrJson};
+use crate::cli::endpoint::{self, Daemon};
+use crate::cli::error::CliError;
+use crate::cli::table;
+use crate::cli::writer::Writer;
+use crate::cri::ImageSummary;
 
 /// An image as `--output json` shows it.
 #[derive(serde::Serialize)]
@@ -81,7 +19,10 @@ struct ListedImage<'a> {
     pinned: bool,
 }
 
-fn list<W: Write>(arguments: &ListArguments, output: &mut Writer<W>) -> Result<(), CliError> {
+pub(super) fn list<W: Write>(
+    arguments: &ListArguments,
+    output: &mut Writer<W>,
+) -> Result<(), CliError> {
     let socket = endpoint::socket_of(&arguments.daemon)?;
     let images = Daemon::connect(&socket)?.images()?;
     match arguments.output {

@@ -1,4 +1,4 @@
-//! `carpel.v1.Admin`: what the command line needs and the CRI has no call for.
+//! ImportImage: an archive comes in as a stream, is kept in a file without a name, and imported from there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -9,12 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
-use super::status;
-use super::wire::carpel::admin_server::Admin;
-use super::wire::carpel::import_image_request::Part;
-use super::wire::carpel::{
+use crate::cri::status;
+use crate::cri::wire::carpel::import_image_request::Part;
+use crate::cri::wire::carpel::{
     ImportImageOptions, ImportImageRequest, ImportImageResponse, ImportedImage,
 };
 use crate::image::{Image, Images, ImportOptions};
@@ -22,27 +21,17 @@ use crate::image::{Image, Images, ImportOptions};
 /// Makes two imports at once use two names.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// The service.
-#[derive(Debug)]
-pub(super) struct AdminServer {
-    pub(super) images: Images,
-    /// Where archives are kept while they come in.
-    pub(super) spool_directory: PathBuf,
-}
-
-#[tonic::async_trait]
-impl Admin for AdminServer {
-    async fn import_image(
-        &self,
-        request: Request<Streaming<ImportImageRequest>>,
-    ) -> Result<Response<ImportImageResponse>, Status> {
-        let mut stream = request.into_inner();
-        let options = first(&mut stream).await?;
-        let file = spool(&self.spool_directory, &mut stream, &options).await?;
-        let images = import(self.images.clone(), file, options).await?;
-        let images = images.iter().map(|image| imported(image)).collect();
-        Ok(Response::new(ImportImageResponse { images }))
-    }
+pub(super) async fn import_image(
+    images: &Images,
+    spool_directory: &Path,
+    mut stream: Streaming<ImportImageRequest>,
+) -> Result<ImportImageResponse, Status> {
+    let options = first(&mut stream).await?;
+    let file = spool(spool_directory, &mut stream, &options).await?;
+    let images = import(images.clone(), file, options).await?;
+    Ok(ImportImageResponse {
+        images: images.iter().map(|image| imported(image)).collect(),
+    })
 }
 
 async fn first(stream: &mut Streaming<ImportImageRequest>) -> Result<ImportImageOptions, Status> {
