@@ -9,7 +9,7 @@ use hyper::{StatusCode, Uri};
 use oci_spec::image::Digest;
 
 use super::session::Endpoint;
-use super::transport::shown;
+use super::transport::{Ask, shown};
 use super::{RegistryError, Session};
 
 /// A blob that is being downloaded.
@@ -107,10 +107,9 @@ impl BlobStream {
     async fn connect(&self) -> Result<Connection, RegistryError> {
         let endpoint = endpoint(&self.session, self.host)?;
         let path = format!("blobs/{}", self.digest);
-        let (uri, response) = self
-            .session
-            .get(endpoint, &path, "*/*", self.position)
-            .await?;
+        let mut ask = Ask::get(self.session.uri(endpoint, &path)?, "*/*");
+        ask.offset = self.position;
+        let (uri, response) = self.session.get(endpoint, ask).await?;
         let skip = match response.status() {
             StatusCode::PARTIAL_CONTENT => 0,
             _ => self.position,

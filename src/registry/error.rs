@@ -140,6 +140,21 @@ pub enum RegistryError {
         /// Its `Location`, without the query.
         location: String,
     },
+    /// The registry does not know what refers to a manifest.
+    #[error("{url}: no list of referrers")]
+    NoReferrers {
+        /// Who.
+        url: String,
+    },
+    /// The list of what refers to a manifest is not one.
+    #[error("{url}: parse the list of referrers")]
+    Referrers {
+        /// Who.
+        url: String,
+        /// Where it breaks.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A manifest or token is larger than is accepted.
     #[error("{url}: more than {limit} bytes")]
     TooLarge {
@@ -207,8 +222,11 @@ impl RegistryError {
                 ErrorKind::Unauthorized
             }
             Self::Token { source, .. } => source.kind(),
+            Self::NoReferrers { .. } => ErrorKind::NotFound,
             Self::BadUrl { .. } | Self::Redirect { .. } => ErrorKind::Protocol,
-            Self::TooLarge { .. } | Self::WrongDigest { .. } => ErrorKind::Corrupt,
+            Self::TooLarge { .. } | Self::WrongDigest { .. } | Self::Referrers { .. } => {
+                ErrorKind::Corrupt
+            }
         }
     }
 

@@ -12,6 +12,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fake;
 mod hosts;
+mod referrers;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Response, StatusCode, Uri};
@@ -18,7 +20,7 @@ use super::transport::{Ask, Transport, shown};
 use super::{BlobStream, Credentials, RegistryError, token};
 
 /// The largest manifest or index that is accepted, as in the distribution project's own registry.
-const MANIFEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub(super) const MANIFEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Every form of a manifest that the image side can read.
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
@@ -177,42 +179,63 @@ impl Session {
         };
         let path = format!("manifests/{name}");
         let expected = expected.map(ToString::to_string);
+        self.on_each_host(capability, |endpoint| {
+            self.manifest_once(endpoint, &path, expected.as_deref())
+                .boxed()
+        })
+        .await
+    }
+
+    /// Asks the hosts with a capability one after another, until one answers.
+    pub(super) async fn on_each_host<'a, T>(
+        &'a self,
+        capability: &'static str,
+        ask: impl Fn(&'a Endpoint) -> BoxFuture<'a, Result<T, RegistryError>>,
+    ) -> Result<T, RegistryError> {
         let mut last = None;
-        for endpoint in self.endpoints(capability) {
-            let mut failures = 0;
-            loop {
-                let outcome = self
-                    .manifest_once(endpoint, &path, expected.as_deref())
-                    .await;
-                let error = match outcome {
-                    Ok(manifest) => return Ok(manifest),
-                    Err(error) => error,
-                };
-                failures += 1;
-                // A mirror gets one chance: the next host is a better use of the time.
-                let is_last = self
-                    .endpoints(capability)
-                    .last()
-                    .is_some_and(|last| std::ptr::eq(last, endpoint));
-                let is_worth = is_last && error.is_passing() && failures < self.attempts();
-                let pause = self.pause(&error, failures);
-                last = Some(error);
-                if !is_worth {
-                    break;
-                }
-                tokio::time::sleep(pause).await;
+        let mut endpoints = self.endpoints(capability).peekable();
+        while let Some(endpoint) = endpoints.next() {
+            // A mirror gets one chance: the next host is a better use of the time.
+            let attempts = match endpoints.peek() {
+                Some(_) => 1,
+                None => self.attempts(),
+            };
+            match self.repeat(attempts, || ask(endpoint)).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => last = Some(error),
             }
         }
         Err(last.unwrap_or_else(|| self.no_host(capability)))
     }
 
-    async fn manifest_once(
+    /// Asks again, after a pause, as long as that may help.
+    async fn repeat<'a, T>(
+        &self,
+        attempts: u32,
+        ask: impl Fn() -> BoxFuture<'a, Result<T, RegistryError>>,
+    ) -> Result<T, RegistryError> {
+        let mut failures = 0;
+        loop {
+            let error = match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            failures += 1;
+            if !error.is_passing() || failures >= attempts {
+                return Err(error);
+            }
+            tokio::time::sleep(self.pause(&error, failures)).await;
+        }
+    }
+
+    pub(super) async fn manifest_once(
         &self,
         endpoint: &Endpoint,
         path: &str,
         expected: Option<&str>,
     ) -> Result<Manifest, RegistryError> {
-        let (uri, response) = self.get(endpoint, path, MANIFEST_TYPES, 0).await?;
+        let ask = Ask::get(self.uri(endpoint, path)?, MANIFEST_TYPES);
+        let (uri, response) = self.get(endpoint, ask).await?;
         let header = |name| {
             let value = response.headers().get(name)?;
             value.to_str().ok().map(str::to_owned)
@@ -278,17 +301,12 @@ impl Session {
         asked.unwrap_or(doubled).min(config.pause_max)
     }
 
-    /// Asks one host for one thing below the repository, answering its challenge if it has one. The answer is a
-    /// success.
+    /// Asks one host for one thing, answering its challenge if it has one. The answer is a success.
     pub(super) async fn get(
         &self,
         endpoint: &Endpoint,
-        path: &str,
-        accept: &'static str,
-        offset: u64,
+        mut ask: Ask,
     ) -> Result<(Uri, Response<Incoming>), RegistryError> {
-        let mut ask = Ask::get(self.uri(endpoint.transport.host(), path)?, accept);
-        ask.offset = offset;
         ask.authorization = endpoint.authorization();
         let origin = ask.uri.clone();
         let (mut uri, mut response) = endpoint.transport.ask(ask.clone()).await?;
@@ -310,13 +328,16 @@ impl Session {
         }
     }
 
-    fn uri(&self, host: &Host, path: &str) -> Result<Uri, RegistryError> {
+    /// The URL of something below the repository; `path` may have a query.
+    pub(super) fn uri(&self, endpoint: &Endpoint, path: &str) -> Result<Uri, RegistryError> {
+        let host = endpoint.transport.host();
         let mut url = format!(
             "{}://{}{}/{}/{path}",
             host.scheme, host.authority, host.prefix, self.shared.repository
         );
         if host.is_mirror {
-            url = format!("{url}?ns={}", self.shared.registry);
+            let joint = if path.contains('?') { '&' } else { '?' };
+            url = format!("{url}{joint}ns={}", self.shared.registry);
         }
         url.parse().map_err(|_broken| RegistryError::BadUrl { url })
     }

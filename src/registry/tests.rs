@@ -317,6 +317,72 @@ async fn mirrors_are_asked_first_and_the_rules_are_read_anew() {
     assert_eq!(upstream.log().len(), before);
 }
 
+fn referrers_index(types: &[&str]) -> String {
+    let descriptor = |artifact_type: &&str| {
+        serde_json::json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "artifactType": artifact_type,
+            "digest": digest(artifact_type.as_bytes()),
+            "size": 1,
+        })
+    };
+    serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": types.iter().map(descriptor).collect::<Vec<_>>(),
+    })
+    .to_string()
+}
+
+async fn referrers(registry: &FakeRegistry, wanted: Option<&str>) -> Vec<String> {
+    let subject: Digest = digest(b"subject").parse().unwrap();
+    let found = session(registry).referrers(&subject, wanted).await.unwrap();
+    found
+        .iter()
+        .map(|descriptor| descriptor.artifact_type().as_ref().unwrap().to_string())
+        .collect()
+}
+
+#[tokio::test]
+async fn referrers_are_listed_by_the_question_or_by_the_tag() {
+    let index = referrers_index(&["a/b", "c/d"]);
+    let subject = digest(b"subject");
+    let by_question = FakeRegistry::start(Door::Open).await;
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let path = format!("/v2/x/referrers/{subject}");
+    by_question.put(&path, media_type, index.as_bytes());
+    let by_tag = FakeRegistry::start(Door::Open).await;
+    by_tag.put_manifest("x", &subject.replace(':', "-"), &index);
+    // It takes every path for one of its pages.
+    let with_pages = by_tag.clone();
+    with_pages.put(&path, "text/html", b"<html>");
+    for registry in [&by_question, &by_tag, &with_pages] {
+        assert_eq!(referrers(registry, None).await, ["a/b", "c/d"]);
+        assert_eq!(referrers(registry, Some("c/d")).await, ["c/d"]);
+    }
+    assert_eq!(by_question.count("?artifactType=c%2Fd"), 1);
+    let empty = FakeRegistry::start(Door::Open).await;
+    assert!(referrers(&empty, None).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_tell_its_referrers_is_an_error_and_not_an_empty_list() {
+    let registry = FakeRegistry::start(Door::Open).await;
+    let subject = digest(b"subject");
+    for _ in 0..3 {
+        registry.fail(&format!("/v2/x/referrers/{subject}"), Fault::Status(500));
+    }
+    let session = session(&registry);
+    let outcome = session.referrers(&subject.parse().unwrap(), None).await;
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unavailable);
+    let broken = FakeRegistry::start(Door::Open).await;
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    broken.put(&format!("/v2/x/referrers/{subject}"), media_type, b"{");
+    let session = session_with(config(), &broken, None);
+    let outcome = session.referrers(&subject.parse().unwrap(), None).await;
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
 /// `openssl s_server` with a certificate of its own authority, serving the files of a folder.
 struct EncryptedServer {
     folder: tempfile::TempDir,

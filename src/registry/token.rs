@@ -122,7 +122,7 @@ async fn token(transport: &Transport, ask: Ask) -> Result<String, RegistryError>
 }
 
 /// Percent-encoding of everything that is not unreserved (RFC 3986 §2.3).
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

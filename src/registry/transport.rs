@@ -261,8 +261,8 @@ fn request(ask: &Ask) -> Result<Request<Full<Bytes>>, RegistryError> {
         })
 }
 
-/// Where a redirect leads; `None` if that is nowhere, or from TLS to plain HTTP.
-fn follow(from: &Uri, location: &str) -> Option<Uri> {
+/// Where a redirect or a link leads; `None` if that is nowhere, or from TLS to plain HTTP.
+pub(super) fn follow(from: &Uri, location: &str) -> Option<Uri> {
     let absolute = match location.split_once("://") {
         Some(_) => location.to_owned(),
         None => {
