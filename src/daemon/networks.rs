@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use async_trait::async_trait;
 
 use crate::network::{Network, NetworkError, NetworkErrorKind};
+use crate::oci::SandboxConfig;
 use crate::pod::{
     InterfaceStatistics, NamespaceHandle, PodError, PodErrorKind, SandboxNetworks, Subject,
 };
@@ -60,6 +61,7 @@ impl SandboxNetworks for NodeNetworks {
         &self,
         sandbox_id: &str,
         _namespace: &NamespaceHandle,
+        _config: &SandboxConfig,
     ) -> Result<Vec<IpAddr>, PodError> {
         let step = "attach its network";
         let namespace = self

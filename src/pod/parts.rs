@@ -14,7 +14,7 @@ use async_trait::async_trait;
 
 use super::error::PodError;
 use super::view::{InterfaceStatistics, MemoryStatistics, WritableLayer};
-use crate::oci::{DeviceRules, ImageDefaults, LinuxResources};
+use crate::oci::{DeviceRules, ImageDefaults, LinuxResources, SandboxConfig};
 use crate::shim_client::Connected;
 
 /// A network namespace that has a path.
@@ -35,11 +35,12 @@ pub trait SandboxNetworks: Debug + Send + Sync {
         sandbox_id: &str,
         sysctls: &BTreeMap<String, String>,
     ) -> Result<NamespaceHandle, PodError>;
-    /// Attaches it; the addresses, the main one first.
+    /// Attaches it as its configuration asks (host ports); the addresses, the main one first.
     async fn attach(
         &self,
         sandbox_id: &str,
         namespace: &NamespaceHandle,
+        config: &SandboxConfig,
     ) -> Result<Vec<IpAddr>, PodError>;
     /// Detaches and removes it; no process is in it any more.
     async fn release(&self, sandbox_id: &str) -> Result<(), PodError>;

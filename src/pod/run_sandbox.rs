@@ -187,7 +187,9 @@ impl Build {
         let wanted = network_sysctls(&config, self.context.parts.settings.default_sysctls);
         let networks = &self.context.parts.networks;
         let namespace = networks.create(self.context.id(), &wanted).await?;
-        self.addresses = networks.attach(self.context.id(), &namespace).await?;
+        self.addresses = networks
+            .attach(self.context.id(), &namespace, &config)
+            .await?;
         self.namespace = Some(namespace);
         Ok(())
     }

@@ -184,6 +184,7 @@ impl SandboxNetworks for FakeNetworks {
         &self,
         id: &str,
         _namespace: &NamespaceHandle,
+        _config: &SandboxConfig,
     ) -> Result<Vec<IpAddr>, PodError> {
         self.0.take(format!("address {id}"))?;
         Ok(vec!["10.1.2.3".parse().unwrap()])
