@@ -298,6 +298,17 @@ impl OldRoot {
     }
 }
 
+/// Takes away what was mounted last at `path`; what still uses it keeps it.
+///
+/// # Errors
+///
+/// `EINVAL` if nothing is mounted there.
+pub fn unmount(path: &str) -> Result<()> {
+    Error::of(rustix::mount::unmount(path, UnmountFlags::DETACH), || {
+        format!("umount2({path:?}, MNT_DETACH)")
+    })
+}
+
 /// Binds the file or directory at `source` over what is behind `target`.
 ///
 /// # Errors

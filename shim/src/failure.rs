@@ -63,6 +63,14 @@ pub(crate) fn execute(program: &[u8], errno: Errno) -> Failure {
     of_kind(FailureKind::FailureExecute, step, errno.raw_os_error())
 }
 
+/// The same failure, as one of a volume made of an image.
+pub(crate) fn of_image_volume(failure: Failure) -> Failure {
+    Failure {
+        kind: FailureKind::FailureImageVolume.into(),
+        ..failure
+    }
+}
+
 fn of_kind(kind: FailureKind, step: impl Into<String>, errno: i32) -> Failure {
     Failure {
         kind: kind.into(),

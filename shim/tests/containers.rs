@@ -9,6 +9,7 @@ mod support;
 
 use carpel_shim_protocol::message::response::Result as Answer;
 use carpel_shim_protocol::message::*;
+use rustix::io::Errno;
 use support::Pod;
 use support::bind;
 use support::mount;
@@ -584,6 +585,82 @@ fn root_a_large_request_and_many_layers_are_taken() {
         // lowerdir+ came with Linux 6.5.
         Err(failure) => println!("SKIP the kernel has no lowerdir+: {failure:?}"),
     }
+}
+
+/// An image of two layers as a volume at /volume: the upper one hides a file, and has links that lead out of it.
+fn image_volume(pod: &Pod, sub_path: &str) -> Mount {
+    use std::os::unix::fs::symlink;
+    let layer = |name: &str| pod.directory.path().join("volume").join(name);
+    let (top, bottom) = (layer("top"), layer("bottom"));
+    if !top.exists() {
+        std::fs::create_dir_all(bottom.join("etc")).unwrap();
+        std::fs::create_dir_all(top.join("etc")).unwrap();
+        for (file, text) in [
+            (bottom.join("etc/low"), "low"),
+            (bottom.join("etc/both"), "wrong"),
+            (top.join("etc/both"), "both"),
+        ] {
+            use std::io::Write;
+            let mut file = std::fs::File::create(file).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        }
+        symlink("/share", top.join("absolute")).unwrap();
+        symlink("../../../../../etc", top.join("relative")).unwrap();
+    }
+    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    Mount {
+        destination: "/volume".into(),
+        source: "sha256:1".into(),
+        r#type: "image".into(),
+        options: vec!["ro".into(), "rprivate".into()],
+        lower: vec![path(&top), path(&bottom)],
+        sub_path: sub_path.into(),
+    }
+}
+
+#[test]
+fn root_an_image_is_mounted_whole_or_in_part_and_nobody_can_write_to_it() {
+    needs_a_node!();
+    let mut pod = Pod::new();
+    for (id, sub_path, line) in [
+        ("a", "", "cat /volume/etc/low /volume/etc/both"),
+        ("b", "etc", "cat /volume/low /volume/both"),
+        ("c", "etc/../etc/./", "cat /volume/low /volume/both"),
+        // Resolved in the image, whose root is as far up as it goes.
+        ("d", "relative", "cat /volume/low /volume/both"),
+        ("e", "../../../etc", "cat /volume/low /volume/both"),
+        ("f", "/etc/both", "echo -n low; cat /volume"),
+    ] {
+        let write = "! touch /volume/new /volume/etc/new 2>/dev/null";
+        // Even with all capabilities, which the containers of this test have.
+        let remount = "! mount -o remount,rw,bind /volume || ! touch /volume/new /volume/etc/new";
+        let line = format!("{{ {line}; }} >/share/{id} && {write} && {remount} 2>/dev/null");
+        let mut create = pod.container(id, &line);
+        create.mounts.push(image_volume(&pod, sub_path));
+        let exit = pod.run_to_end(create);
+        assert_eq!(
+            (exit.exit_code, pod.shared(id)),
+            (0, "lowboth".to_owned()),
+            "{sub_path:?}"
+        );
+    }
+    for (id, sub_path, errno) in [
+        ("x", "missing", Errno::NOENT),
+        // Not the host's and not the container's /share.
+        ("y", "absolute", Errno::NOENT),
+        ("z", "etc/low/below", Errno::NOTDIR),
+    ] {
+        let mut create = pod.container(id, "true");
+        create.mounts.push(image_volume(&pod, sub_path));
+        let failure = pod.create(create).unwrap_err();
+        assert_eq!(failure.kind(), FailureKind::FailureImageVolume);
+        assert_eq!(failure.errno, errno.raw_os_error(), "{failure:?}");
+        assert!(failure.step.contains(sub_path), "{failure:?}");
+    }
+    let host = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let folder = pod.directory.path().to_str().unwrap();
+    assert!(!host.contains(&format!("{folder}/volume")), "{host}");
+    pod.shut_down();
 }
 
 #[test]

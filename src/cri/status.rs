@@ -20,6 +20,10 @@ const MESSAGE_BYTES_MAX: usize = 4096;
 /// (kubernetes/cri-api, pkg/errors: ErrRegistryUnavailable).
 const REGISTRY_UNAVAILABLE: &str = "RegistryUnavailable";
 
+/// What the kubelet looks for at the head of the message of a failed CreateContainer, likewise
+/// (kubernetes/cri-api, pkg/errors: ErrImageVolumeMountFailed).
+const IMAGE_VOLUME_MOUNT_FAILED: &str = "ImageVolumeMountFailed";
+
 impl From<InvalidField> for Status {
     fn from(error: InvalidField) -> Self {
         Self::invalid_argument(chain(&error))
@@ -28,15 +32,15 @@ impl From<InvalidField> for Status {
 
 /// The status of a request on a pod.
 pub(super) fn of_pod(error: &PodError) -> Status {
-    let message = chain(error);
-    let code = pod_code(error.kind());
-    report(code, &message);
-    Status::new(code, message)
+    status(pod_code(error.kind()), error)
 }
 
 /// The status of a request on an image.
 pub(super) fn of_image(error: &ImageError) -> Status {
-    let (code, prefix) = image_code(error.kind());
+    status(image_code(error.kind()), error)
+}
+
+fn status((code, prefix): (Code, Option<&'static str>), error: &dyn Error) -> Status {
     let message = match prefix {
         None => chain(error),
         Some(prefix) => shortened(format!("{prefix}: {}", chain(error))),
@@ -54,8 +58,9 @@ fn report(code: Code, message: &str) {
     }
 }
 
-fn pod_code(kind: PodErrorKind) -> Code {
-    match kind {
+/// The code, and the word that the kubelet looks for.
+fn pod_code(kind: PodErrorKind) -> (Code, Option<&'static str>) {
+    let code = match kind {
         PodErrorKind::NotFound => Code::NotFound,
         PodErrorKind::AlreadyExists => Code::AlreadyExists,
         PodErrorKind::InvalidArgument => Code::InvalidArgument,
@@ -65,7 +70,9 @@ fn pod_code(kind: PodErrorKind) -> Code {
         PodErrorKind::Unavailable => Code::Unavailable,
         PodErrorKind::Unimplemented => Code::Unimplemented,
         PodErrorKind::Internal => Code::Internal,
-    }
+        PodErrorKind::ImageVolume => return (Code::Unknown, Some(IMAGE_VOLUME_MOUNT_FAILED)),
+    };
+    (code, None)
 }
 
 /// The code, and the word that the kubelet looks for.
@@ -129,6 +136,7 @@ mod tests {
             (PodErrorKind::Unavailable, Code::Unavailable),
             (PodErrorKind::Unimplemented, Code::Unimplemented),
             (PodErrorKind::Internal, Code::Internal),
+            (PodErrorKind::ImageVolume, Code::Unknown),
         ] {
             let error = PodError::new(kind, Subject::Runtime, "step");
             assert_eq!(of_pod(&error).code(), code, "{kind:?}");
@@ -152,6 +160,9 @@ mod tests {
         ] {
             assert_eq!(image_code(kind).0, code, "{kind:?}");
         }
+        let error = PodError::new(PodErrorKind::ImageVolume, Subject::Runtime, "step");
+        let message = of_pod(&error).message().to_owned();
+        assert_eq!(message, "ImageVolumeMountFailed: runtime: step");
         let (_, prefix) = image_code(ErrorKind::RegistryUnavailable);
         assert_eq!(prefix, Some("RegistryUnavailable"));
     }

@@ -316,6 +316,7 @@ fn refused(subject: Subject, error: OciError) -> PodError {
     let kind = match error.kind() {
         OciErrorKind::Invalid => PodErrorKind::InvalidArgument,
         OciErrorKind::Unimplemented => PodErrorKind::Unimplemented,
+        OciErrorKind::ImageVolume => PodErrorKind::ImageVolume,
     };
     PodError::new(kind, subject, "the requested limits").caused_by(error)
 }

@@ -1,12 +1,15 @@
 //! Fits `image` and `snapshot` to what the domain asks for.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::image::{ErrorKind, Image, ImageError, Images};
 use crate::oci::ImageDefaults;
 use crate::pod::{
-    ContainerImage, ContainerImages, PodError, PodErrorKind, RootDirectories, Subject,
-    WritableLayer,
+    ContainerImage, ContainerImages, PodError, PodErrorKind, PreparedImages, RootDirectories,
+    Subject, WritableLayer,
 };
 use crate::snapshot::{self, SnapshotError};
 
@@ -32,29 +35,45 @@ impl ContainerImages for NodeImages {
     async fn prepare(
         &self,
         image_id: &str,
+        volumes: &[String],
         container_id: &str,
-    ) -> Result<RootDirectories, PodError> {
-        let image = self.images.find(image_id).ok_or_else(|| {
-            PodError::new(
-                PodErrorKind::NotFound,
-                Subject::Image(image_id.to_owned()),
-                "it was removed meanwhile",
-            )
-        })?;
+    ) -> Result<PreparedImages, PodError> {
+        let find = |id: &str| {
+            self.images.find(id).ok_or_else(|| {
+                let subject = Subject::Image(id.to_owned());
+                PodError::new(PodErrorKind::NotFound, subject, "it was removed meanwhile")
+            })
+        };
+        let image = find(image_id)?;
+        let volumes: Vec<_> = volumes
+            .iter()
+            .map(|id| find(id))
+            .collect::<Result<_, _>>()?;
         let images = self.images.clone();
         let id = container_id.to_owned();
         on_disk(container_id, "make its root file system", move || {
+            let all: Vec<&Image> = volumes.iter().chain([&image]).map(Arc::as_ref).collect();
             images
-                .lease(&image, &id)
-                .map_err(|error| image_error(&id, "keep its image", error))?;
+                .lease(&all, &id)
+                .map_err(|error| image_error(&id, "keep its images", error))?;
             let rootfs = images
                 .snapshots()
                 .prepare(&id, &image.chain_ids)
                 .map_err(|error| snapshot_error(&id, "make its root file system", error))?;
-            Ok(RootDirectories {
-                lower: rootfs.lower,
-                upper: rootfs.upper,
-                work: rootfs.work,
+            let mut layers = BTreeMap::new();
+            for volume in &volumes {
+                let stack = images.snapshots().stack(&volume.chain_ids);
+                let stack =
+                    stack.map_err(|error| snapshot_error(&id, "find its image volumes", error))?;
+                layers.insert(volume.id.clone(), stack);
+            }
+            Ok(PreparedImages {
+                root: RootDirectories {
+                    lower: rootfs.lower,
+                    upper: rootfs.upper,
+                    work: rootfs.work,
+                },
+                volumes: layers,
             })
         })
         .await

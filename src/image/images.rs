@@ -141,13 +141,13 @@ impl Images {
         Ok(())
     }
 
-    /// Keeps the layers of an image for a container, also if the image is removed. A second lease of one container
-    /// replaces the first.
+    /// Keeps the layers of images for a container, also if the images are removed: its own, and those that are mounted
+    /// as volumes. A second lease of one container replaces the first.
     ///
     /// # Errors
-    /// `NotFound` if the image was removed since it was found, `Io` if the lease cannot be written.
-    pub fn lease(&self, image: &Image, container_id: &str) -> Result<(), ImageError> {
-        self.inner.lease(image, container_id)
+    /// `NotFound` if one of them was removed since it was found, `Io` if the lease cannot be written.
+    pub fn lease(&self, images: &[&Image], container_id: &str) -> Result<(), ImageError> {
+        self.inner.lease(images, container_id)
     }
 
     /// Ends the lease of a container; one that has none is fine. Call within a tokio runtime.

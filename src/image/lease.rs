@@ -1,4 +1,4 @@
-//! Leases: a container keeps the layers it runs on, whatever happens to its image.
+//! Leases: a container keeps the layers it runs on and those of its volumes, whatever happens to the images.
 
 use std::path::PathBuf;
 
@@ -23,10 +23,15 @@ pub(super) const LEASE_VERSION: u32 = 1;
 
 impl Inner {
     /// Leases survive the daemon, not a power cut, like the containers that have them: after one, no container runs.
-    pub(super) fn lease(&self, image: &Image, container_id: &str) -> Result<(), ImageError> {
+    pub(super) fn lease(&self, images: &[&Image], container_id: &str) -> Result<(), ImageError> {
         let path = self.lease_path(container_id)?;
         // In memory first: from here on no collection takes the layers.
-        let chain_ids = image.chain_ids.clone();
+        let mut chain_ids: Vec<ChainId> = Vec::new();
+        for chain_id in images.iter().flat_map(|image| &image.chain_ids) {
+            if !chain_ids.contains(chain_id) {
+                chain_ids.push(chain_id.clone());
+            }
+        }
         self.state
             .lock()
             .leases
@@ -45,15 +50,19 @@ impl Inner {
                 source,
             }
         })?;
-        // The image may have been removed, and its layers collected, since the caller found it.
-        for chain_id in &image.chain_ids {
-            if self.snapshots.layer(chain_id).is_none() {
+        // An image may have been removed, and its layers collected, since the caller found it.
+        let is_gone = |chain_id: &ChainId| self.snapshots.layer(chain_id).is_none();
+        match images
+            .iter()
+            .find(|image| image.chain_ids.iter().any(is_gone))
+        {
+            None => Ok(()),
+            Some(image) => {
                 self.release(container_id)?;
                 let reference = image.id.clone();
-                return Err(Failure::NotFound { reference }.into());
+                Err(Failure::NotFound { reference }.into())
             }
         }
-        Ok(())
     }
 
     /// Whether the lease was there.

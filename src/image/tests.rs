@@ -481,7 +481,7 @@ async fn root_a_lease_keeps_the_layers_over_removal_and_restart() {
     let registry = FakeRegistry::start(Door::Open).await;
     Recipe::three("one").serve(&registry, "app", "1");
     let image = images.pull(&registry.name("app:1"), None).await.unwrap();
-    images.lease(&image, "c1").unwrap();
+    images.lease(&[&image], "c1").unwrap();
     images.remove(&image.id).await.unwrap();
     wait_until(|| blobs(folder.path()) == 0).await;
     drop(images);
@@ -491,10 +491,10 @@ async fn root_a_lease_keeps_the_layers_over_removal_and_restart() {
     images.release("c1").unwrap();
     images.release("c1").unwrap();
     wait_until(|| count(&folder.path().join("snapshots")) == 0).await;
-    let error = images.lease(&image, "c2").unwrap_err();
+    let error = images.lease(&[&image], "c2").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(images.leased_containers().is_empty());
-    assert!(images.lease(&image, "../c").is_err());
+    assert!(images.lease(&[&image], "../c").is_err());
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ pub enum OciErrorKind {
     Invalid,
     /// The request is right, but Carpel does not have it yet.
     Unimplemented,
+    /// An image cannot be mounted as a volume.
+    ImageVolume,
 }
 
 /// A request that cannot become a specification. `field` is the CRI field as the client wrote it.
@@ -15,6 +17,16 @@ pub enum OciError {
     /// A field has a value that cannot be.
     #[error("{field}: {value:?}: {reason}")]
     Value {
+        /// CRI field.
+        field: String,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A mount of an image (KEP-4639) that cannot be.
+    #[error("{field}: {value:?}: {reason}")]
+    ImageVolume {
         /// CRI field.
         field: String,
         /// Its value.
@@ -66,6 +78,7 @@ impl OciError {
             | Self::NoCommand { .. }
             | Self::PrivilegedInUnprivilegedSandbox { .. }
             | Self::Namespace { .. } => OciErrorKind::Invalid,
+            Self::ImageVolume { .. } => OciErrorKind::ImageVolume,
             Self::Unsupported { .. } => OciErrorKind::Unimplemented,
         }
     }

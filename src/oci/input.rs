@@ -146,7 +146,8 @@ pub struct Input<'a> {
     pub cgroup: &'a str,
     /// The devices of the request.
     pub devices: &'a [RequestedDevice],
-    /// Host paths that stand for those of `container.mounts`, by index: symbolic links resolved, images mounted.
+    /// What stands for the sources of `container.mounts`, by index: host paths with symbolic links resolved, and the
+    /// ids of images.
     pub sources: &'a BTreeMap<usize, String>,
     /// Host directory below which each volume of the image has a directory `0`, `1`, …
     pub volumes_directory: &'a str,

@@ -29,7 +29,7 @@ pub use capabilities::capability_bits;
 pub use container_config::*;
 pub use error::{OciError, OciErrorKind};
 pub use input::*;
-pub use mounts::ImageVolume;
+pub use mounts::{IMAGE, ImageVolume, SUB_PATH};
 pub use namespaces::{ContainerNamespaces, NamespaceOrigin};
 pub use resources::linux_resources;
 pub use sandbox_config::*;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::Mount as SpecMount;
 
-use super::container_config::{Mount, MountPropagation};
+use super::container_config::{ImageSpec, Mount, MountPropagation};
 use super::error::OciError;
 use super::input::Input;
 use super::paths;
@@ -30,6 +30,12 @@ pub struct ImageVolume {
     /// owner and mode.
     pub source: String,
 }
+
+/// The type of a mount whose source is the id of an image: Carpel's own, for its shim.
+pub const IMAGE: &str = "image";
+
+/// How the option of such a mount begins that says which part of the image is mounted.
+pub const SUB_PATH: &str = "subpath=";
 
 /// The mount options that CRI knows (KEP-5855).
 const OPTIONS: [&str; 3] = ["noexec", "nodev", "nosuid"];
@@ -168,19 +174,8 @@ fn one_requested(index: usize, mount: &Mount, input: &Input<'_>) -> Result<SpecM
             "not a path below the root",
         ));
     }
-    if mount.image.is_some() && !mount.host_path.is_empty() {
-        return Err(OciError::value(
-            field("host_path"),
-            &mount.host_path,
-            "must be empty with an image",
-        ));
-    }
-    if mount.image.is_some() && !mount.readonly {
-        return Err(OciError::value(
-            field("readonly"),
-            false,
-            "must be true with an image",
-        ));
+    if let Some(image) = &mount.image {
+        return image_mount(index, (mount, image), input);
     }
     let source = input.sources.get(&index).unwrap_or(&mount.host_path);
     if !source.starts_with('/') || source.contains('\0') {
@@ -206,17 +201,53 @@ fn one_requested(index: usize, mount: &Mount, input: &Input<'_>) -> Result<SpecM
             ));
         }
     });
-    for option in &mount.mount_options {
-        if !OPTIONS.contains(&option.as_str()) {
-            return Err(OciError::value(
-                field("mount_options"),
-                option,
-                "not one of noexec, nodev, nosuid",
-            ));
-        }
-        options.push(option);
-    }
+    options.extend(mount_options(index, mount)?);
     Ok(bind(&destination, source, &options))
+}
+
+fn mount_options(index: usize, mount: &Mount) -> Result<impl Iterator<Item = &str>, OciError> {
+    let options = mount.mount_options.iter().map(String::as_str);
+    match options.clone().find(|option| !OPTIONS.contains(option)) {
+        None => Ok(options),
+        Some(option) => Err(OciError::value(
+            format!("mounts[{index}].mount_options"),
+            option,
+            "not one of noexec, nodev, nosuid",
+        )),
+    }
+}
+
+/// A volume made of an image, which the shim understands: the image's id and what is mounted of it. Nothing can be
+/// mounted in an image, so there is nothing to propagate, and read-only is so all the way down.
+fn image_mount(
+    index: usize,
+    (mount, image): (&Mount, &ImageSpec),
+    input: &Input<'_>,
+) -> Result<SpecMount, OciError> {
+    let wrong = |name: &str, value: &str, reason| OciError::ImageVolume {
+        field: format!("mounts[{index}].{name}"),
+        value: value.to_owned(),
+        reason,
+    };
+    if !mount.host_path.is_empty() {
+        let reason = "must be empty with an image";
+        return Err(wrong("host_path", &mount.host_path, reason));
+    }
+    if !mount.readonly {
+        return Err(wrong("readonly", "false", "must be true with an image"));
+    }
+    let source = input
+        .sources
+        .get(&index)
+        .ok_or_else(|| wrong("image", &image.image, "is not on this node: pull it first"))?;
+    let sub_path = format!("{SUB_PATH}{}", mount.image_sub_path);
+    let mut options = vec!["ro", "rprivate"];
+    if !mount.image_sub_path.is_empty() {
+        options.push(&sub_path);
+    }
+    options.extend(mount_options(index, mount)?);
+    let destination = paths::clean(&mount.container_path);
+    Ok(self::mount(&destination, IMAGE, source, &options))
 }
 
 /// As containerd: a shared mount needs a shared root, a receiving one a slave.

@@ -9,7 +9,7 @@ use super::sandbox_config::{
 
 const CONTAINER: &str = "linux.security_context";
 
-/// Refuses a container with user namespaces, confinement, idmapped or image mounts, or CDI devices.
+/// Refuses a container with user namespaces, confinement, idmapped mounts, or CDI devices.
 pub(super) fn refuse(input: &Input<'_>) -> Result<(), OciError> {
     let security = &input.container.security;
     user_namespace(CONTAINER, &security.namespaces)?;
@@ -22,7 +22,7 @@ pub(super) fn refuse(input: &Input<'_>) -> Result<(), OciError> {
         return Err(unsupported("CDI_devices", device));
     }
     for (index, mount) in input.container.mounts.iter().enumerate() {
-        mount_of_later(index, mount, input)?;
+        mount_of_later(index, mount)?;
     }
     Ok(())
 }
@@ -91,18 +91,12 @@ fn selinux(field: &str, options: Option<&SelinuxOptions>) -> Result<(), OciError
     }
 }
 
-fn mount_of_later(index: usize, mount: &Mount, input: &Input<'_>) -> Result<(), OciError> {
-    if !(mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty()) {
-        return Err(unsupported(
-            format!("mounts[{index}].uidMappings"),
-            format!("an idmapped mount at {:?}", mount.container_path),
-        ));
+fn mount_of_later(index: usize, mount: &Mount) -> Result<(), OciError> {
+    if mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty() {
+        return Ok(());
     }
-    match &mount.image {
-        Some(image) if !input.sources.contains_key(&index) => Err(unsupported(
-            format!("mounts[{index}].image"),
-            format!("image {:?} at {:?}", image.image, mount.container_path),
-        )),
-        Some(_) | None => Ok(()),
-    }
+    Err(unsupported(
+        format!("mounts[{index}].uidMappings"),
+        format!("an idmapped mount at {:?}", mount.container_path),
+    ))
 }

@@ -3,6 +3,7 @@
 //! What can be refused is refused before anything is made. From the record on, a step that fails is undone by the same
 //! procedure that removes a container.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use carpel_shim_protocol::message;
 
 use super::container_sources::{Sources, look_up};
 use super::error::{PodError, PodErrorKind, Subject};
-use super::parts::{ContainerImage, RootDirectories};
+use super::parts::{ContainerImage, PreparedImages};
 use super::procedure::{
     Change, Context, CreatedContainer, Failure, Outcome, blocking, persist_error, shim_error,
 };
@@ -47,6 +48,8 @@ struct Plan {
     id: String,
     container: Container,
     image: ContainerImage,
+    /// The ids of the images that are mounted as volumes, by the index of the mount.
+    volumes: BTreeMap<usize, String>,
     log_path: PathBuf,
     calculated: Calculated,
 }
@@ -63,11 +66,13 @@ async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
     };
     let image = find_image(context, &container)?;
     let config = Arc::clone(&container.config);
-    let sources = blocking(subject.clone(), "look up its mounts and devices", {
+    let volumes = find_volumes(context, &container);
+    let mut sources = blocking(subject.clone(), "look up its mounts and devices", {
         let subject = subject.clone();
         move || look_up(&config).map_err(|error| error.told(subject))
     })
     .await?;
+    sources.mounts.extend(volumes.clone());
     let target = target_pid(&pod, &container, &subject)?;
     let calculated = calculate(context, &pod, &container, &image, (&sources, target))
         .map_err(|error| oci_error(subject, error))?;
@@ -76,6 +81,7 @@ async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
         id: id.to_owned(),
         container,
         image,
+        volumes,
         log_path,
         calculated,
     })
@@ -90,6 +96,18 @@ fn find_image(context: &Context, container: &Container) -> Result<ContainerImage
             "it is not on this node: pull it first",
         )
     })
+}
+
+/// The images that are mounted as volumes. One that is not here is told by the calculation, which knows of the others'
+/// faults too.
+fn find_volumes(context: &Context, container: &Container) -> BTreeMap<usize, String> {
+    let mounts = container.config.mounts.iter().enumerate();
+    let wanted = mounts.filter_map(|(index, mount)| Some((index, mount.image.as_ref()?)));
+    let found = wanted.filter_map(|(index, image)| {
+        let image = context.parts.images.find(&image.image)?;
+        Some((index, image.id))
+    });
+    found.collect()
 }
 
 /// The pid of the container whose pid namespace is joined, with pid mode TARGET.
@@ -167,7 +185,7 @@ fn calculate(
 
 /// Makes it. On failure the caller undoes what was made.
 async fn make(context: &Context, plan: &Plan) -> Result<CreatedContainer, PodError> {
-    let root = prepare(context, plan).await?;
+    let images = prepare(context, plan).await?;
     let parent = context.cgroup_parent();
     let linux = plan.calculated.specification.linux().as_ref();
     let resources = linux.and_then(|linux| linux.resources().clone());
@@ -181,7 +199,7 @@ async fn make(context: &Context, plan: &Plan) -> Result<CreatedContainer, PodErr
         id: &plan.id,
         config: &plan.container.config,
         calculated: &plan.calculated,
-        root: &root,
+        images: &images,
         cgroup: &cgroup,
         log_path: &plan.log_path,
     });
@@ -198,26 +216,27 @@ async fn make(context: &Context, plan: &Plan) -> Result<CreatedContainer, PodErr
     Ok(CreatedContainer {
         pid: created.pid,
         user: created.user.unwrap_or_default().into(),
-        image: names(&plan.image),
+        image: names(plan),
         log_path: plan.log_path.clone(),
         stop_signal: plan.calculated.stop_signal,
     })
 }
 
 /// The record first, then the root file system and the image's volumes.
-async fn prepare(context: &Context, plan: &Plan) -> Result<RootDirectories, PodError> {
+async fn prepare(context: &Context, plan: &Plan) -> Result<PreparedImages, PodError> {
     let mut recorded = plan.container.clone();
-    recorded.image = names(&plan.image);
+    recorded.image = names(plan);
     recorded.log_path.clone_from(&plan.log_path);
     recorded.stop_signal = plan.calculated.stop_signal;
     record::write_container(&context.slot.directories, &ContainerRecord::of(&recorded))
         .map_err(|error| persist_error(subject(plan), "record the container", error))?;
     let images = &context.parts.images;
-    let root = images.prepare(&plan.image.id, &plan.id).await?;
+    let volumes: Vec<String> = plan.volumes.values().cloned().collect();
+    let prepared = images.prepare(&plan.image.id, &volumes, &plan.id).await?;
     if !plan.calculated.image_volumes.is_empty() {
         let volumes = plan.calculated.image_volumes.clone();
         let subject = subject(plan);
-        let layers = root.clone();
+        let layers = prepared.root.clone();
         let mount_point = context.slot.directories.bundle(&plan.id).join("image");
         blocking(subject.clone(), "make the image's volumes", move || {
             image_volumes::make(&volumes, &layers, &mount_point).map_err(|error| {
@@ -226,7 +245,7 @@ async fn prepare(context: &Context, plan: &Plan) -> Result<RootDirectories, PodE
         })
         .await?;
     }
-    Ok(root)
+    Ok(prepared)
 }
 
 /// The bundle: the specification, for people and external runtimes, and what execs need.
@@ -264,11 +283,12 @@ fn subject(plan: &Plan) -> Subject {
     Subject::Container(plan.id.clone())
 }
 
-fn names(image: &ContainerImage) -> ImageNames {
+fn names(plan: &Plan) -> ImageNames {
     ImageNames {
-        id: image.id.clone(),
-        name: image.name.clone(),
-        reference: image.reference.clone(),
+        id: plan.image.id.clone(),
+        name: plan.image.name.clone(),
+        reference: plan.image.reference.clone(),
+        volumes: plan.volumes.clone(),
     }
 }
 
@@ -285,6 +305,7 @@ fn oci_error(subject: Subject, error: OciError) -> PodError {
     let kind = match error.kind() {
         OciErrorKind::Invalid => PodErrorKind::InvalidArgument,
         OciErrorKind::Unimplemented => PodErrorKind::Unimplemented,
+        OciErrorKind::ImageVolume => PodErrorKind::ImageVolume,
     };
     PodError::new(kind, subject, "the request").caused_by(error)
 }

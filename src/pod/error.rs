@@ -19,6 +19,8 @@ pub enum PodErrorKind {
     ResourceExhausted,
     /// Something that the request needs is not there at the moment.
     Unavailable,
+    /// An image cannot be mounted as a volume.
+    ImageVolume,
     /// Not built.
     Unimplemented,
     /// The system, or Carpel, failed.

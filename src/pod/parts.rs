@@ -175,18 +175,28 @@ pub struct RootDirectories {
     pub work: PathBuf,
 }
 
+/// What a container is made of on disk.
+#[derive(Debug, Clone, Default)]
+pub struct PreparedImages {
+    /// The container's root.
+    pub root: RootDirectories,
+    /// The layers of each image that is mounted as a volume, by its id: at least two directories, topmost first.
+    pub volumes: BTreeMap<String, Vec<PathBuf>>,
+}
+
 /// Images, as far as containers need them.
 #[async_trait]
 pub trait ContainerImages: Debug + Send + Sync {
     /// The image of that id, tag or digest, if it is here.
     fn find(&self, reference: &str) -> Option<ContainerImage>;
-    /// Keeps the image for the container and makes the container's root file system.
+    /// Keeps the image for the container, and those of its volumes, and makes the container's root file system.
     async fn prepare(
         &self,
         image_id: &str,
+        volumes: &[String],
         container_id: &str,
-    ) -> Result<RootDirectories, PodError>;
-    /// Gives both back.
+    ) -> Result<PreparedImages, PodError>;
+    /// Gives all of it back.
     async fn release(&self, container_id: &str) -> Result<(), PodError>;
     /// Use of the container's writable layer.
     async fn writable_layer(&self, container_id: &str) -> Option<WritableLayer>;

@@ -448,6 +448,7 @@ pub(super) fn view(pod: &Pod, container: &Container) -> ContainerView {
         image_id: container.image.id.clone(),
         image_name: container.image.name.clone(),
         image_reference: container.image.reference.clone(),
+        image_volumes: container.image.volumes.clone(),
         log_path: container.log_path.display().to_string(),
         resources: container.resources.clone(),
         user: container.user.as_ref().map(UserView::from),

@@ -190,6 +190,7 @@ pub(super) fn shim_error(subject: Subject, step: &str, error: ShimError) -> PodE
         ShimErrorKind::NotFound => PodErrorKind::NotFound,
         ShimErrorKind::WrongState => PodErrorKind::FailedPrecondition,
         ShimErrorKind::Invalid | ShimErrorKind::Execute => PodErrorKind::InvalidArgument,
+        ShimErrorKind::ImageVolume => PodErrorKind::ImageVolume,
         ShimErrorKind::Timeout => PodErrorKind::DeadlineExceeded,
         ShimErrorKind::Disconnected => PodErrorKind::Unavailable,
         ShimErrorKind::System | ShimErrorKind::Protocol => PodErrorKind::Internal,

@@ -52,6 +52,7 @@ fn container(id: &str, phase: ContainerPhase) -> Container {
             id: "sha256:aa".to_owned(),
             name: "docker.io/library/web:1".to_owned(),
             reference: "docker.io/library/web@sha256:bb".to_owned(),
+            volumes: BTreeMap::from([(0, "sha256:cc".to_owned())]),
         },
         log_path: PathBuf::from("/var/log/pods/web/2.log"),
         resources: LinuxResources {

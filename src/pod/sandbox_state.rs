@@ -77,7 +77,7 @@ impl Container {
     }
 }
 
-/// The three names of a container's image in the CRI.
+/// The images of a container: the three names of its own in the CRI, and those of its volumes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct ImageNames {
     /// `Image.id`.
@@ -86,6 +86,9 @@ pub(super) struct ImageNames {
     pub name: String,
     /// A repo digest, else the id.
     pub reference: String,
+    /// The id of each image that is mounted as a volume, by the index of the mount.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<usize, String>,
 }
 
 /// A sandbox and its containers, as the driver holds them and readers see them.

@@ -1,12 +1,12 @@
 //! From an OCI runtime specification to the message that makes a shim build the container. Pure.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use carpel_shim_protocol::message::{self, ContainerNamespace};
 use oci_spec::runtime::{Capabilities, LinuxDeviceType, Spec};
 
-use super::parts::RootDirectories;
-use crate::oci::{Calculated, ContainerConfig, NamespaceOrigin, capability_bits};
+use super::parts::PreparedImages;
+use crate::oci::{Calculated, ContainerConfig, IMAGE, NamespaceOrigin, SUB_PATH, capability_bits};
 
 /// What the message is made of.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub(super) struct Container<'a> {
     pub config: &'a ContainerConfig,
     /// The specification, and what it cannot hold.
     pub calculated: &'a Calculated,
-    /// The overlay's directories.
-    pub root: &'a RootDirectories,
+    /// The directories of the root and of volumes made of images.
+    pub images: &'a PreparedImages,
     /// Directory of the cgroup leaf.
     pub cgroup: &'a Path,
     /// Absolute path of the log; empty without one.
@@ -35,7 +35,7 @@ pub(super) fn create_container(container: &Container<'_>) -> message::CreateCont
         cgroup: text(container.cgroup),
         log_path: text(container.log_path),
         root: Some(root(container)),
-        mounts: mounts(specification),
+        mounts: mounts(specification, container.images),
         process: Some(process(calculated)),
         network: namespace(calculated.namespaces.network).into(),
         ipc: namespace(calculated.namespaces.ipc).into(),
@@ -61,31 +61,45 @@ pub(super) fn create_container(container: &Container<'_>) -> message::CreateCont
 }
 
 fn root(container: &Container<'_>) -> message::Root {
+    let root = &container.images.root;
     message::Root {
-        lower: container
-            .root
-            .lower
-            .iter()
-            .map(|directory| text(directory))
-            .collect(),
-        upper: text(&container.root.upper),
-        work: text(&container.root.work),
+        lower: texts(&root.lower),
+        upper: text(&root.upper),
+        work: text(&root.work),
         readonly: container.config.security.readonly_rootfs,
     }
 }
 
-fn mounts(specification: &Spec) -> Vec<message::Mount> {
+fn mounts(specification: &Spec, images: &PreparedImages) -> Vec<message::Mount> {
     specification
         .mounts()
         .iter()
         .flatten()
-        .map(|mount| message::Mount {
-            destination: text(mount.destination()),
-            source: mount.source().as_deref().map(text).unwrap_or_default(),
-            r#type: mount.typ().clone().unwrap_or_default(),
-            options: mount.options().clone().unwrap_or_default(),
+        .map(|mount| {
+            let mut message = message::Mount {
+                destination: text(mount.destination()),
+                source: mount.source().as_deref().map(text).unwrap_or_default(),
+                r#type: mount.typ().clone().unwrap_or_default(),
+                options: mount.options().clone().unwrap_or_default(),
+                ..message::Mount::default()
+            };
+            if message.r#type == IMAGE {
+                add_image(&mut message, images);
+            }
+            message
         })
         .collect()
+}
+
+fn add_image(mount: &mut message::Mount, images: &PreparedImages) {
+    if let Some(layers) = images.volumes.get(&mount.source) {
+        mount.lower = texts(layers);
+    }
+    mount.options.retain(|option| {
+        let sub_path = option.strip_prefix(SUB_PATH);
+        mount.sub_path.push_str(sub_path.unwrap_or_default());
+        sub_path.is_none()
+    });
 }
 
 fn process(calculated: &Calculated) -> message::Process {
@@ -169,6 +183,10 @@ fn namespace(origin: NamespaceOrigin) -> ContainerNamespace {
         NamespaceOrigin::New => ContainerNamespace::NamespaceNew,
         NamespaceOrigin::Target => ContainerNamespace::NamespaceTarget,
     }
+}
+
+fn texts(paths: &[PathBuf]) -> Vec<String> {
+    paths.iter().map(|path| text(path)).collect()
 }
 
 fn text(path: &Path) -> String {

@@ -93,6 +93,8 @@ pub struct ContainerView {
     pub image_name: String,
     /// A repo digest of the image, else its id: ContainerStatus.image_ref.
     pub image_reference: String,
+    /// The id of each image that is mounted as a volume, by the index of the mount in `config`.
+    pub image_volumes: BTreeMap<usize, String>,
     /// Absolute path of the log; empty without one.
     pub log_path: String,
     /// The limits in force.

@@ -76,6 +76,8 @@ pub enum ShimErrorKind {
     Execute,
     /// A system call failed, in the shim or on the way to it.
     System,
+    /// A volume made of an image could not be mounted, or has no such sub path.
+    ImageVolume,
     /// The shim or the connection to it is gone.
     Disconnected,
     /// No answer in time.
@@ -117,6 +119,7 @@ impl From<Failure> for ShimError {
             FailureKind::FailureWrongState => ShimErrorKind::WrongState,
             FailureKind::FailureInvalid => ShimErrorKind::Invalid,
             FailureKind::FailureExecute => ShimErrorKind::Execute,
+            FailureKind::FailureImageVolume => ShimErrorKind::ImageVolume,
             FailureKind::FailureSystem | FailureKind::FailureUnspecified => ShimErrorKind::System,
         };
         Self::Failed {

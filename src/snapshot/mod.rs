@@ -5,6 +5,7 @@
 //! <root>/snapshots/<number>/layer.json   its chain id and size
 //! <root>/snapshots/.new-<number>/        a layer that is being unpacked; removed at the next start
 //! <root>/containers/<container id>/      upper and work: what one container writes
+//! <root>/empty/0, 1                      two directories that stay empty, below images of fewer than two layers
 //! <root>/trash/                          what is being removed, off the caller's path
 //! ```
 //!

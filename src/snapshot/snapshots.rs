@@ -16,6 +16,8 @@ use super::{ChainId, SnapshotError, Staging, Usage};
 pub struct Snapshots {
     layers: Arc<Layers>,
     containers: Arc<PathBuf>,
+    /// Two empty directories, for overlays of fewer layers than overlayfs takes without an upper directory.
+    fillers: Arc<[PathBuf; 2]>,
     trash: Trash,
 }
 
@@ -50,6 +52,12 @@ impl Snapshots {
                 .create(folder)
                 .map_err(prepare(folder))?;
         }
+        let fillers = ["0", "1"].map(|name| root.join("empty").join(name));
+        for filler in &fillers {
+            let mut builder = DirBuilder::new();
+            builder.recursive(true).mode(0o755);
+            builder.create(filler).map_err(prepare(filler))?;
+        }
         let trash = Trash::open(trash_folder.clone()).map_err(prepare(&trash_folder))?;
         let layers = Layers::open(root.join("snapshots"), trash.clone())?;
         let private = fs::Permissions::from_mode(0o700);
@@ -57,6 +65,7 @@ impl Snapshots {
         Ok(Self {
             layers,
             containers: Arc::new(containers),
+            fillers: Arc::new(fillers),
             trash,
         })
     }
@@ -96,15 +105,7 @@ impl Snapshots {
     /// `Missing` if a layer is not unpacked, `BadContainerId`, and `Writable` if the file system refused.
     pub fn prepare(&self, container_id: &str, chain: &[ChainId]) -> Result<Rootfs, SnapshotError> {
         let directory = self.writable(container_id)?;
-        let lower = chain
-            .iter()
-            .rev()
-            .map(|chain_id| {
-                self.layer(chain_id).ok_or_else(|| SnapshotError::Missing {
-                    chain_id: chain_id.clone(),
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let lower = self.paths(chain)?;
         let rootfs = Rootfs {
             upper: directory.join("upper"),
             work: directory.join("work"),
@@ -116,6 +117,28 @@ impl Snapshots {
             source,
         })?;
         Ok(rootfs)
+    }
+
+    /// The directories of an overlay that shows `chain` (bottom first) and cannot be written to: topmost first, and at
+    /// least two, which is what overlayfs needs without an upper directory.
+    ///
+    /// # Errors
+    /// `Missing` if a layer is not unpacked.
+    pub fn stack(&self, chain: &[ChainId]) -> Result<Vec<PathBuf>, SnapshotError> {
+        let mut lower = self.paths(chain)?;
+        let missing = self.fillers.len().saturating_sub(lower.len());
+        lower.extend(self.fillers.iter().take(missing).cloned());
+        Ok(lower)
+    }
+
+    /// The directories of a chain, topmost first.
+    fn paths(&self, chain: &[ChainId]) -> Result<Vec<PathBuf>, SnapshotError> {
+        let path = |chain_id: &ChainId| {
+            self.layer(chain_id).ok_or_else(|| SnapshotError::Missing {
+                chain_id: chain_id.clone(),
+            })
+        };
+        chain.iter().rev().map(path).collect()
     }
 
     /// Removes the writable layer of a container; one that is not there is fine. The files themselves go after the

@@ -13,7 +13,7 @@ use carpel::oci::{
 };
 use carpel::pod::{
     CgroupReading, ContainerImage, ContainerImages, DefaultSysctls, InterfaceStatistics,
-    NamespaceHandle, Parts, PodCgroups, PodError, PodErrorKind, PodSettings, Pods, RootDirectories,
+    NamespaceHandle, Parts, PodCgroups, PodError, PodErrorKind, PodSettings, Pods, PreparedImages,
     SandboxCgroups, SandboxNetworks, Shims, Subject, WritableLayer,
 };
 use carpel::shim_client::{Connected, ShimClient};
@@ -325,9 +325,14 @@ impl ContainerImages for FakeImages {
         })
     }
 
-    async fn prepare(&self, _image_id: &str, container: &str) -> Result<RootDirectories, PodError> {
+    async fn prepare(
+        &self,
+        _image_id: &str,
+        _volumes: &[String],
+        container: &str,
+    ) -> Result<PreparedImages, PodError> {
         self.0.take(format!("snapshot {container}"))?;
-        Ok(RootDirectories::default())
+        Ok(PreparedImages::default())
     }
 
     async fn release(&self, container: &str) -> Result<(), PodError> {

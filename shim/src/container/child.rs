@@ -5,6 +5,7 @@
 //! any namespace of the pod. End of file on the control socket means exit, never exec.
 
 use crate::container::filesystem;
+use crate::container::image;
 use crate::container::plan;
 use crate::container::plan::LabelKind;
 use crate::container::plan::Step;
@@ -176,7 +177,7 @@ fn apply(
             mount::set_propagation("/", Propagation::Slave, Depth::Recursive).step(named)
         }
         Step::OverlayRoot { root, options } => {
-            let root = filesystem::mount_root(root, options.as_ref(), start.root_place)?;
+            let root = filesystem::mount_overlay(root, options.as_ref(), start.root_place)?;
             prepared.root = Some(root);
             Ok(())
         }
@@ -188,7 +189,10 @@ fn apply(
                 None => prepared.root.insert(open_root()?),
             };
             let root = rustix::io::fcntl_dupfd_cloexec(root, 3).step(|| "copy the root".into())?;
-            apply_in_root(step, root.as_fd(), prepared)
+            match step {
+                Step::Image(volume) => image::mount(root.as_fd(), volume, start.root_place),
+                _ => apply_in_root(step, root.as_fd(), prepared),
+            }
         }
     }
 }

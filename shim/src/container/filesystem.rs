@@ -31,7 +31,7 @@ const READ_ONLY_ATTRIBUTE: Attributes = Attributes {
 };
 
 /// Mounts the overlay at `place`, a directory of the host, and returns the root of that mount.
-pub(crate) fn mount_root(
+pub(crate) fn mount_overlay(
     root: &Root,
     options: Option<&OverlayOptions>,
     place: &str,
@@ -48,12 +48,9 @@ pub(crate) fn mount_root(
         None => mount::overlay(&root.lower, &root.upper, &root.work, 0)
             .and_then(|tree| mount::place(tree.as_fd(), target.as_fd())),
     }
-    .step(|| {
-        format!(
-            "mount the root of {} layers on {:?}",
-            root.lower.len(),
-            root.upper
-        )
+    .step(|| match root.upper.as_str() {
+        "" => format!("mount an image of {} layers", root.lower.len()),
+        upper => format!("mount the root of {} layers on {upper:?}", root.lower.len()),
     })?;
     // Once more: the first descriptor is of the directory below the mount.
     open()
@@ -91,12 +88,7 @@ pub(crate) fn bind(root: BorrowedFd<'_>, bind: &Bind, kept: Option<OwnedFd>) -> 
         (_, Some(source)) => mount::copy_tree(source, bind.depth).step(step)?,
         (None, None) => return Err(invalid(step(), "no source")),
     };
-    let target = if path::is_directory(tree.as_fd()).step(step)? {
-        path::make_directories(root, destination, 0o755)
-    } else {
-        path::make_file(root, destination, 0o644)
-    }
-    .step(step)?;
+    let target = mount_point(root, destination, tree.as_fd()).step(step)?;
     let (propagation, depth) = match bind.propagation {
         Some((propagation, depth)) => (Some(propagation), depth),
         None => (None, Depth::Single),
@@ -115,6 +107,20 @@ pub(crate) fn bind(root: BorrowedFd<'_>, bind: &Bind, kept: Option<OwnedFd>) -> 
         }
     }
     mount::place(tree.as_fd(), target.as_fd()).step(step)
+}
+
+/// The place that `tree` is to be mounted at: a directory for a directory, else a file; made if it is missing.
+pub(crate) fn mount_point(
+    root: BorrowedFd<'_>,
+    destination: &str,
+    tree: BorrowedFd<'_>,
+) -> carpel_linux::Result<OwnedFd> {
+    let is_directory = path::is_directory(tree)
+        .map_err(|errno| carpel_linux::Error::new(format!("fstat of {destination:?}"), errno))?;
+    match is_directory {
+        true => path::make_directories(root, destination, 0o755),
+        false => path::make_file(root, destination, 0o644),
+    }
 }
 
 /// Makes a device node; where mknod is not allowed, the host's node of that path is bound.

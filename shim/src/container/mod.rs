@@ -5,6 +5,7 @@ pub(crate) mod child;
 pub(crate) mod exec;
 pub(crate) mod exit;
 pub(crate) mod filesystem;
+pub(crate) mod image;
 pub(crate) mod lifecycle;
 pub(crate) mod mount_options;
 pub(crate) mod overlay;

@@ -6,7 +6,7 @@ use carpel_shim_protocol::message::Root;
 const CLASSIC_OPTION_BYTES: usize = 4095;
 
 /// What mount(2) is told of an overlay.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OverlayOptions {
     /// The working directory that lower directories are relative to.
     pub(crate) directory: String,

@@ -49,6 +49,7 @@ pub(crate) enum Step {
         data: String,
     },
     Bind(Bind),
+    Image(ImageVolume),
     Device(Device),
     DeviceLinks,
     Terminal,
@@ -73,6 +74,18 @@ pub(crate) struct Bind {
     pub(crate) attributes: Attributes,
     pub(crate) recursive: Attributes,
     pub(crate) propagation: Option<(Propagation, Depth)>,
+}
+
+/// A volume made of an image: its layers over one another, or what is at a path in them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ImageVolume {
+    /// The image's id, for messages.
+    pub(crate) image: String,
+    pub(crate) layers: Root,
+    pub(crate) options: Option<OverlayOptions>,
+    pub(crate) sub_path: String,
+    pub(crate) destination: String,
+    pub(crate) attributes: Attributes,
 }
 
 /// Which security module the label is for.
@@ -225,6 +238,9 @@ fn plan_root(root: &Root) -> Outcome<Step> {
 fn plan_mount(mount: &Mount) -> Outcome<Step> {
     let destination = absolute(&mount.destination)?;
     let options = mount_options::parse(mount.options.iter().map(String::as_str));
+    if mount.r#type == "image" {
+        return plan_image(mount, destination, options.attributes);
+    }
     let is_bind = options.bind.is_some() || matches!(mount.r#type.as_str(), "bind" | "");
     if !is_bind {
         return Ok(Step::FileSystem {
@@ -259,6 +275,25 @@ fn plan_mount(mount: &Mount) -> Outcome<Step> {
         attributes: options.attributes,
         recursive: options.recursive,
         propagation: options.propagation,
+    }))
+}
+
+fn plan_image(mount: &Mount, destination: String, attributes: Attributes) -> Outcome<Step> {
+    if mount.lower.len() < 2 {
+        let step = format!("read the layers of the image at {destination:?}");
+        return Err(invalid(step, "an overlay needs two directories"));
+    }
+    let layers = Root {
+        lower: mount.lower.clone(),
+        ..Root::default()
+    };
+    Ok(Step::Image(ImageVolume {
+        image: mount.source.clone(),
+        options: overlay::options(&layers),
+        layers,
+        sub_path: mount.sub_path.clone(),
+        destination,
+        attributes,
     }))
 }
 
@@ -309,6 +344,13 @@ pub(crate) fn describe(step: &Step) -> String {
             Some(source) => format!("bind {source:?} at {:?}", bind.destination),
             None => format!("bind a shared mount at {:?}", bind.destination),
         },
+        Step::Image(volume) => {
+            let (image, destination) = (&volume.image, &volume.destination);
+            match volume.sub_path.as_str() {
+                "" => format!("mount image {image} at {destination:?}"),
+                path => format!("mount {path:?} of image {image} at {destination:?}"),
+            }
+        }
         Step::Device(device) => format!("make device {:?}", device.path),
         Step::DeviceLinks => "make the links of /dev".into(),
         Step::Terminal => "make the terminal".into(),

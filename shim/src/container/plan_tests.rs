@@ -9,6 +9,7 @@ fn mount(kind: &str, source: &str, destination: &str, options: &[&str]) -> Mount
         source: source.into(),
         r#type: kind.into(),
         options: options.iter().map(|option| (*option).to_owned()).collect(),
+        ..Mount::default()
     }
 }
 
@@ -74,6 +75,11 @@ fn a_container_with_everything() {
         mount("tmpfs", "", "/dev/", &["mode=755"]),
         mount("bind", "/host/shared", "/shared", &["rbind", "rshared"]),
         mount("", "/host/plain", "/plain", &["bind", "ro"]),
+        Mount {
+            lower: vec!["/l/4".into(), "/l/3".into()],
+            sub_path: "etc".into(),
+            ..mount("image", "sha256:1", "/image", &["ro", "rprivate"])
+        },
     ];
     request.masked_paths = vec!["/proc/kcore".into()];
     request.readonly_paths = vec!["/proc/sys".into()];
@@ -107,6 +113,7 @@ fn a_container_with_everything() {
             "mount tmpfs at \"/dev/\"",
             "bind a shared mount at \"/shared\"",
             "bind \"/host/plain\" at \"/plain\"",
+            "mount \"etc\" of image sha256:1 at \"/image\"",
             "make device \"/dev/null\"",
             "make the links of /dev",
             "make the terminal",

@@ -515,6 +515,7 @@ pub fn mount(kind: &str, destination: &str, options: &[&str]) -> Mount {
         source: kind.into(),
         r#type: kind.into(),
         options: options.iter().map(|option| (*option).to_owned()).collect(),
+        ..Mount::default()
     }
 }
 

@@ -135,7 +135,8 @@ fn mount(mount: wire::Mount, at: &str) -> Result<Mount, InvalidField> {
     }
 }
 
-/// The first field of a mount that does not fit the others (CRI api.proto, Mount), and why.
+/// The first field of a mount that does not fit the others (CRI api.proto, Mount), and why. What a mount of an image must
+/// be besides, `oci` says: those errors have a text of their own.
 fn problem_of_mount(mount: &Mount) -> Option<(&'static str, &'static str)> {
     const OPTIONS: [&str; 3] = ["noexec", "nodev", "nosuid"];
     let has_image = mount.image.is_some();
@@ -155,16 +156,6 @@ fn problem_of_mount(mount: &Mount) -> Option<(&'static str, &'static str)> {
             !has_image && !mount.host_path.starts_with('/'),
             "host_path",
             "is not absolute",
-        ),
-        (
-            has_image && !mount.host_path.is_empty(),
-            "host_path",
-            "is set, and so is image",
-        ),
-        (
-            has_image && !mount.readonly,
-            "readonly",
-            "must be set for an image",
         ),
         (
             mount

@@ -71,6 +71,7 @@ pub(super) fn container_view(id: &str) -> ContainerView {
         image_id: "sha256:1".to_owned(),
         image_name: "busybox:1".to_owned(),
         image_reference: "busybox@sha256:2".to_owned(),
+        image_volumes: BTreeMap::new(),
         log_path: "/log/0.log".to_owned(),
         resources: LinuxResources::default(),
         user: Some(UserView::default()),

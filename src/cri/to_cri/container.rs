@@ -48,7 +48,7 @@ pub(in crate::cri) fn container_status(view: &ContainerView) -> wire::ContainerS
         message: view.message.clone(),
         labels: config.labels.clone(),
         annotations: config.annotations.clone(),
-        mounts: config.mounts.iter().map(mount).collect(),
+        mounts: mounts(view),
         log_path: view.log_path.clone(),
         resources: Some(wire::ContainerResources {
             linux: Some(linux_resources(&view.resources)),
@@ -111,6 +111,20 @@ fn image_spec(image: &ImageSpec) -> wire::ImageSpec {
         runtime_handler: image.runtime_handler.clone(),
         image_ref: image.image_ref.clone(),
     }
+}
+
+/// The mounts of the request; those of an image say in `image_ref` which one it was (KEP-5365).
+fn mounts(view: &ContainerView) -> Vec<wire::Mount> {
+    let mounts = view.config.mounts.iter().enumerate();
+    mounts
+        .map(|(index, requested)| {
+            let mut mount = mount(requested);
+            if let (Some(image), Some(id)) = (&mut mount.image, view.image_volumes.get(&index)) {
+                image.image_ref.clone_from(id);
+            }
+            mount
+        })
+        .collect()
 }
 
 fn mount(mount: &Mount) -> wire::Mount {

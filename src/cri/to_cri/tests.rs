@@ -109,6 +109,7 @@ fn container_view() -> ContainerView {
         image_id: text("sha256:1"),
         image_name: text("docker.io/library/busybox:latest"),
         image_reference: text("docker.io/library/busybox@sha256:2"),
+        image_volumes: BTreeMap::new(),
         log_path: text("/log/main.log"),
         resources: from_cri::linux_resources(request_resources(), "linux").unwrap(),
         user: Some(UserView {

@@ -168,3 +168,53 @@ fn shared_memory_is_the_hosts_with_the_hosts_ipc() {
     );
     assert_eq!(calculated.namespaces.ipc, NamespaceOrigin::Host);
 }
+
+fn image_mount(change: impl FnOnce(&mut Mount)) -> Mount {
+    let mut mount = Mount {
+        container_path: "/model".to_owned(),
+        readonly: true,
+        image: Some(ImageSpec {
+            image: "model:1".to_owned(),
+            ..ImageSpec::default()
+        }),
+        ..Mount::default()
+    };
+    change(&mut mount);
+    mount
+}
+
+#[test]
+fn an_image_is_mounted_by_its_id_read_only_and_private() {
+    let mounted = |change: fn(&mut Mount)| {
+        let mut request = Request::default().with_mount(image_mount(change));
+        request.sources.insert(0, "sha256:1".to_owned());
+        mount_at(&request.right(), "/model").unwrap()
+    };
+    assert_eq!(mounted(|_| {}), "sha256:1 ro,rprivate");
+    let part = |mount: &mut Mount| mount.image_sub_path = "a,b/c".to_owned();
+    assert_eq!(mounted(part), "sha256:1 ro,rprivate,subpath=a,b/c");
+    let options = |mount: &mut Mount| {
+        mount.mount_options = strings(&["noexec"]);
+        mount.recursive_read_only = true;
+        mount.propagation = MountPropagation::Private;
+    };
+    assert_eq!(mounted(options), "sha256:1 ro,rprivate,noexec");
+}
+
+#[test]
+fn a_mount_of_an_image_that_cannot_be_is_an_error_of_its_own_kind() {
+    let wrong = |change: fn(&mut Mount)| {
+        let request = Request::default().with_mount(image_mount(change));
+        request.wrong()
+    };
+    let kind = OciErrorKind::ImageVolume;
+    let text = "mounts[0].host_path: \"/x\": must be empty with an image".to_owned();
+    assert_eq!(
+        wrong(|mount| mount.host_path = "/x".to_owned()),
+        (kind, text)
+    );
+    let text = "mounts[0].readonly: \"false\": must be true with an image".to_owned();
+    assert_eq!(wrong(|mount| mount.readonly = false), (kind, text));
+    let text = "mounts[0].image: \"model:1\": is not on this node: pull it first".to_owned();
+    assert_eq!(wrong(|_| {}), (kind, text));
+}
