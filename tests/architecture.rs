@@ -393,3 +393,27 @@ fn every_test_that_the_coverage_names_exists() {
         .collect();
     assert_none(&broken);
 }
+
+#[test]
+fn every_test_that_the_page_on_unpacking_names_exists() {
+    let page = read("docs/security/unpacking.md");
+    let sources = sources(&["src"]);
+    let is_test = |name: &&str| {
+        name.contains('_')
+            && name
+                .bytes()
+                .all(|byte| byte == b'_' || byte.is_ascii_lowercase())
+    };
+    // Every second piece is between backticks.
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(is_test).collect();
+    assert!(named.len() > 40, "{named:?}");
+    let broken: Vec<String> = named
+        .iter()
+        .filter(|name| {
+            let definition = format!("fn {name}(");
+            !sources.values().any(|text| text.contains(&definition))
+        })
+        .map(|name| format!("docs/security/unpacking.md: there is no test {name}"))
+        .collect();
+    assert_none(&broken);
+}

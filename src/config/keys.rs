@@ -158,6 +158,21 @@ pub const KEYS: &[Key] = &[
         "integer, from 1, seconds",
         "A pull that gets no byte for so long is given up.",
     ),
+    fixed(
+        "image.max_layer_bytes",
+        "integer, from 1, bytes",
+        "A layer that is larger unpacked, holes of sparse files included, is refused.",
+    ),
+    fixed(
+        "image.max_layer_entries",
+        "integer, from 1",
+        "A layer with more files and directories is refused.",
+    ),
+    fixed(
+        "image.max_layer_compression_ratio",
+        "integer, from 1",
+        "A layer of more than 1 GiB that is more times larger unpacked than compressed is refused.",
+    ),
 ];
 
 /// The key of a whole path.

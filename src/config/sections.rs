@@ -318,6 +318,12 @@ pub struct ImageSection {
     pub max_concurrent_downloads: std::num::NonZeroUsize,
     /// A pull that gets no byte for so long is given up.
     pub pull_no_progress_timeout_seconds: std::num::NonZeroU64,
+    /// Unpacked bytes of one layer, holes of sparse files included.
+    pub max_layer_bytes: std::num::NonZeroU64,
+    /// Files and directories of one layer.
+    pub max_layer_entries: std::num::NonZeroU64,
+    /// Unpacked bytes to compressed ones, for layers of more than 1 GiB unpacked.
+    pub max_layer_compression_ratio: std::num::NonZeroU64,
 }
 
 impl Default for ImageSection {
@@ -326,6 +332,9 @@ impl Default for ImageSection {
             pinned: Vec::new(),
             max_concurrent_downloads: const { std::num::NonZeroUsize::new(4).unwrap() },
             pull_no_progress_timeout_seconds: const { std::num::NonZeroU64::new(60).unwrap() },
+            max_layer_bytes: const { std::num::NonZeroU64::new(256 << 30).unwrap() },
+            max_layer_entries: const { std::num::NonZeroU64::new(8_000_000).unwrap() },
+            max_layer_compression_ratio: const { std::num::NonZeroU64::new(1000).unwrap() },
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::cgroup::{CgroupConfig, Cgroups, Driver, MissingControllers};
 use crate::config::{self, Config, NetworkMode};
 use crate::cri::{self, Socket};
 use crate::image::{Images, ImagesConfig};
+use crate::layer;
 use crate::network::{BuiltIn, Network, NetworkConfig};
 use crate::pod::{self, ContainerFilter, DefaultSysctls, Parts, PodSettings, Pods};
 use crate::shim_client::ShimProgram;
@@ -108,6 +109,12 @@ async fn open_images(config: &Config) -> Result<Images, DaemonError> {
         pinned: config.image.pinned.clone(),
         max_concurrent_downloads: config.image.max_concurrent_downloads.get(),
         no_progress: Duration::from_secs(config.image.pull_no_progress_timeout_seconds.get()),
+        limits: layer::Limits {
+            bytes: config.image.max_layer_bytes.get(),
+            entries: config.image.max_layer_entries.get(),
+            ratio: config.image.max_layer_compression_ratio.get(),
+            ..layer::Limits::default()
+        },
         ..ImagesConfig::default()
     };
     match tokio::task::spawn_blocking(move || Images::open(settings)).await {

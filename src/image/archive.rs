@@ -17,7 +17,7 @@ use super::pull::DOCUMENT_BYTES_MAX;
 use crate::layer::{self, EntryKind, LayerError};
 
 /// The most files that an archive may have; a `docker save` of many images has thousands.
-const FILES_MAX: usize = 100_000;
+const FILES_MAX: u64 = 100_000;
 
 /// As many links as are followed from one file to another (old `docker save` links equal layers).
 const LINKS_MAX: usize = 8;
@@ -56,7 +56,11 @@ impl Drop for Archive {
 
 impl Archive {
     /// Opens a folder or a tar file, compressed or not; `scratch` is a folder of its own for the copies. Blocks.
-    pub(super) fn open(path: &Path, scratch: PathBuf) -> Result<Self, ImageError> {
+    pub(super) fn open(
+        path: &Path,
+        scratch: PathBuf,
+        limits: layer::Limits,
+    ) -> Result<Self, ImageError> {
         let unreadable = |step| {
             move |source| Failure::Folder {
                 step,
@@ -80,7 +84,7 @@ impl Archive {
             },
         };
         // From here on the copies are removed when the archive is dropped.
-        let names = copy_all(path, file, &scratch)?;
+        let names = copy_all(path, file, &scratch, limits)?;
         archive.files = Files::Copies {
             folder: scratch,
             names,
@@ -153,6 +157,7 @@ fn copy_all(
     path: &Path,
     file: File,
     scratch: &Path,
+    limits: layer::Limits,
 ) -> Result<HashMap<PathBuf, Copied>, ImageError> {
     let unreadable = |source| Failure::Archive {
         path: path.to_owned(),
@@ -162,12 +167,29 @@ fn copy_all(
         .map_err(|source| unreadable(LayerError::Read { entries: 0, source }))?;
     let mut archive = layer::Archive::new(reader);
     let mut names = HashMap::new();
+    let mut bytes = 0_u64;
     while let Some(entry) = archive.next_entry().map_err(unreadable)? {
+        let number = archive.entries();
+        let too_large = |what, limit| {
+            unreadable(LayerError::TooLarge {
+                what,
+                limit,
+                entry: number - 1,
+                path: PathBuf::from(std::ffi::OsStr::from_bytes(&entry.path)),
+            })
+        };
+        bytes = bytes.saturating_add(entry.size);
+        if bytes > limits.bytes {
+            return Err(too_large("bytes", limits.bytes).into());
+        }
+        if number > FILES_MAX {
+            return Err(too_large("entries", FILES_MAX).into());
+        }
         let name = clean(Path::new(std::ffi::OsStr::from_bytes(&entry.path)));
         let link = Path::new(std::ffi::OsStr::from_bytes(&entry.link));
         let copied = match entry.kind {
             EntryKind::File(_) => {
-                let copy = scratch.join(names.len().to_string());
+                let copy = scratch.join(number.to_string());
                 let copying =
                     File::create(&copy).and_then(|mut target| io::copy(&mut archive, &mut target));
                 copying.map_err(|source| Failure::Folder {
@@ -185,14 +207,6 @@ fn copy_all(
             _ => continue,
         };
         names.insert(name, copied);
-        if names.len() > FILES_MAX {
-            let limit = FILES_MAX as u64;
-            return Err(unreadable(LayerError::TooLarge {
-                what: "entries",
-                limit,
-            })
-            .into());
-        }
     }
     Ok(names)
 }

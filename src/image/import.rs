@@ -113,7 +113,7 @@ fn read(
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     // Below the store's ingest folder, which is emptied at each start.
     let scratch = inner.config.root.join(format!("ingest/import-{number}"));
-    let archive = Archive::open(&path, scratch)?;
+    let archive = Archive::open(&path, scratch, inner.config.limits)?;
     let mut holds = Vec::new();
     let mut found = match archive.json::<ImageIndex>("index.json")? {
         Some(index) => read_layout(inner, &archive, &index, &mut holds)?,

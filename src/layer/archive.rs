@@ -7,9 +7,10 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
+use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use super::header::{Extensions, Stretch};
+use super::sparse::{self, MapPlace};
 use super::{Entry, EntryKind, LayerError, header, pax};
 
 /// The unit of the format.
@@ -18,8 +19,8 @@ const BLOCK_BYTES: u64 = 512;
 /// The largest extension header that is accepted, as in Go's `archive/tar`.
 const EXTENSION_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The most stretches of data that a sparse file may have.
-const STRETCHES_MAX: usize = 64 * 1024;
+/// What is said of a sparse file that cannot be.
+const BROKEN_SPARSE: &str = "broken sparse file";
 
 /// A tar archive (ustar, PAX, GNU) that is read once, from its beginning. Reading from it gives the data of the
 /// entry that [`Archive::next_entry`] returned last.
@@ -101,7 +102,7 @@ impl<R: Read> Archive<R> {
         &mut self,
         block: &Header,
         size: u64,
-        extensions: Extensions,
+        mut extensions: Extensions,
     ) -> Result<Entry, LayerError> {
         let stored = extensions.overrides.size.unwrap_or(size);
         let mut size = stored;
@@ -123,18 +124,61 @@ impl<R: Read> Archive<R> {
             size = real_size;
         }
         // Only files have data; some writers leave a size in links.
+        if !matches!(kind, EntryKind::File(_)) {
+            size = 0;
+        }
         self.announce(match kind {
             EntryKind::File(_) => stored,
             _ => 0,
         });
+        if block.entry_type() != EntryType::GNUSparse
+            && let EntryKind::File(stretches) = &mut kind
+        {
+            size = self
+                .pax_sparse(block, &mut extensions, stretches)?
+                .unwrap_or(size);
+        }
         let entry = header::entry(block, kind, size, extensions)
             .map_err(|problem| self.malformed(block, problem))?;
         self.entries += 1;
         Ok(entry)
     }
 
-    /// The next header block; `None` at the end, which is a block of zeros or no block at all.
+    /// The next header block; `None` at the end, which is two blocks of zeros, or the end of the bytes.
     fn header(&mut self) -> Result<Option<Header>, LayerError> {
+        let Some(block) = self.block()? else {
+            return Ok(None);
+        };
+        if is_zero(&block) {
+            // One alone followed by more is where readers disagree about the end: one would see what another does not.
+            return match self.block()? {
+                Some(second) if !is_zero(&second) => {
+                    Err(self.malformed(&second, "something follows a lone block of zeros"))
+                }
+                _ => Ok(None),
+            };
+        }
+        // The sum is taken with the checksum field (bytes 148 to 155) as spaces; some old writers took it of signed
+        // bytes.
+        let (mut unsigned, mut signed) = (0_u32, 0_i32);
+        for (position, byte) in block.as_bytes().iter().enumerate() {
+            let byte = match position {
+                148..156 => b' ',
+                _ => *byte,
+            };
+            unsigned += u32::from(byte);
+            signed += i32::from(byte.cast_signed());
+        }
+        match block.cksum() {
+            Ok(expected) if expected == unsigned || i64::from(expected) == i64::from(signed) => {
+                Ok(Some(block))
+            }
+            _ => Err(self.malformed(&block, "wrong checksum of the header")),
+        }
+    }
+
+    /// The next block; `None` at the end of the bytes.
+    fn block(&mut self) -> Result<Option<Header>, LayerError> {
         let mut block = Header::new_old();
         let mut filled = 0;
         while filled < block.as_bytes().len() {
@@ -146,23 +190,7 @@ impl<R: Read> Archive<R> {
                 Err(source) => return Err(self.unreadable(source)),
             }
         }
-        if block.as_bytes().iter().all(|byte| *byte == 0) {
-            return Ok(None);
-        }
-        // The sum is taken with the checksum field (bytes 148 to 155) as spaces.
-        let sum: u32 = block
-            .as_bytes()
-            .iter()
-            .enumerate()
-            .map(|(position, byte)| match position {
-                148..156 => 32,
-                _ => u32::from(*byte),
-            })
-            .sum();
-        match block.cksum() {
-            Ok(expected) if expected == sum => Ok(Some(block)),
-            _ => Err(self.malformed(&block, "wrong checksum of the header")),
-        }
+        Ok(Some(block))
     }
 
     fn extension(&mut self, block: &Header, size: u64) -> Result<Vec<u8>, LayerError> {
@@ -183,40 +211,52 @@ impl<R: Read> Archive<R> {
         block: &Header,
         stored: u64,
     ) -> Result<(Vec<Stretch>, u64), LayerError> {
-        const BROKEN: &str = "broken sparse file";
-        let gnu = block
-            .as_gnu()
-            .ok_or_else(|| self.malformed(block, BROKEN))?;
-        let real_size = gnu
-            .real_size()
-            .map_err(|_broken| self.malformed(block, BROKEN))?;
+        let broken = |archive: &Self| archive.malformed(block, BROKEN_SPARSE);
+        let gnu = block.as_gnu().ok_or_else(|| broken(self))?;
+        let real_size = gnu.real_size().map_err(|_broken| broken(self))?;
         let mut stretches = Vec::new();
-        let mut add = |described: &[GnuSparseHeader]| -> io::Result<()> {
-            for stretch in described.iter().filter(|stretch| !stretch.is_empty()) {
-                stretches.push(Stretch {
-                    offset: stretch.offset()?,
-                    length: stretch.length()?,
-                });
-            }
-            match stretches.len() {
-                0..STRETCHES_MAX => Ok(()),
-                _ => Err(io::ErrorKind::InvalidData.into()),
-            }
-        };
-        add(&gnu.sparse).map_err(|_broken| self.malformed(block, BROKEN))?;
+        sparse::add_described(&mut stretches, &gnu.sparse).map_err(|_broken| broken(self))?;
         let mut more = gnu.is_extended();
         while more {
             let mut extended = GnuExtSparseHeader::new();
             self.reader
                 .read_exact(extended.as_mut_bytes())
                 .map_err(|source| self.unreadable(source))?;
-            add(extended.sparse()).map_err(|_broken| self.malformed(block, BROKEN))?;
+            sparse::add_described(&mut stretches, extended.sparse())
+                .map_err(|_broken| broken(self))?;
             more = extended.is_extended();
         }
-        match is_consistent(&stretches, stored, real_size) {
-            true => Ok((stretches, real_size)),
-            false => Err(self.malformed(block, BROKEN)),
-        }
+        let checked = sparse::checked(stretches, stored, real_size).ok_or_else(|| broken(self))?;
+        Ok((checked, real_size))
+    }
+
+    /// The stretches and the size of a file that a PAX header calls sparse; a map before its data is read.
+    fn pax_sparse(
+        &mut self,
+        block: &Header,
+        extensions: &mut Extensions,
+        stretches: &mut Vec<Stretch>,
+    ) -> Result<Option<u64>, LayerError> {
+        let described = &mut extensions.overrides.sparse;
+        let place = described.map_place();
+        let found = match place.map_err(|problem| self.malformed(block, problem))? {
+            MapPlace::Nowhere => {
+                described.name = None;
+                return Ok(None);
+            }
+            MapPlace::Header(found) => found,
+            MapPlace::Data => match sparse::read_map(self) {
+                Ok(found) => found,
+                Err(broken) if broken.kind() == io::ErrorKind::InvalidData => {
+                    return Err(self.malformed(block, BROKEN_SPARSE));
+                }
+                Err(source) => return Err(self.unreadable(source)),
+            },
+        };
+        let size = described.size.unwrap_or(self.remaining);
+        *stretches = sparse::checked(found, self.remaining, size)
+            .ok_or_else(|| self.malformed(block, BROKEN_SPARSE))?;
+        Ok(Some(size))
     }
 
     fn announce(&mut self, size: u64) {
@@ -278,21 +318,8 @@ impl<R: Read> Read for Archive<R> {
     }
 }
 
-/// Stretches must be in order, within the file, and hold as many bytes as are stored.
-fn is_consistent(stretches: &[Stretch], stored: u64, real_size: u64) -> bool {
-    let mut end = 0;
-    let mut sum = 0_u64;
-    for stretch in stretches {
-        let Some(next) = stretch.offset.checked_add(stretch.length) else {
-            return false;
-        };
-        if stretch.offset < end || next > real_size {
-            return false;
-        }
-        end = next;
-        sum += stretch.length;
-    }
-    sum == stored
+fn is_zero(block: &Header) -> bool {
+    block.as_bytes().iter().all(|byte| *byte == 0)
 }
 
 fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {

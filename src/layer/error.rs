@@ -1,9 +1,11 @@
-//! What can go wrong while an archive is unpacked, by step.
+//! What can go wrong while an archive is unpacked, by step. Names from archives are shown quoted: they may contain line
+//! feeds and what terminals obey.
 
 use std::io;
 use std::path::PathBuf;
 
 use oci_spec::image::Digest;
+use rustix::io::Errno;
 
 /// A step that did not work out.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +20,7 @@ pub enum LayerError {
         source: io::Error,
     },
     /// The archive breaks the rules of its format, or uses a part of it that no layer has.
-    #[error("entry {entry} of the archive ({path}): {problem}")]
+    #[error("entry {entry} of the archive ({path:?}): {problem}")]
     Malformed {
         /// The entry's number, from 0.
         entry: u64,
@@ -28,15 +30,19 @@ pub enum LayerError {
         problem: &'static str,
     },
     /// The archive is larger than its caller accepts.
-    #[error("the archive has more than {limit} {what}")]
+    #[error("entry {entry} of the archive ({path:?}): more than the limit of {limit} {what}")]
     TooLarge {
-        /// `bytes`, `entries` or `bytes of directory names`.
+        /// `bytes`, `entries`, `bytes of directory names` or `times its compressed bytes`.
         what: &'static str,
         /// The limit.
         limit: u64,
+        /// The number of the entry that went beyond it, from 0.
+        entry: u64,
+        /// Its name.
+        path: PathBuf,
     },
     /// The file system refused an entry.
-    #[error("{step} {path}")]
+    #[error("{step} {path:?}")]
     Entry {
         /// What was being done.
         step: &'static str,
@@ -90,6 +96,19 @@ impl LayerError {
             Self::Malformed { .. } | Self::WrongDiffId { .. } => ErrorKind::Corrupt,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Entry { source, .. } | Self::Target { source, .. } => match source.kind() {
+                // The archive asked for what cannot be.
+                io::ErrorKind::NotFound
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::IsADirectory
+                | io::ErrorKind::InvalidFilename
+                | io::ErrorKind::InvalidInput
+                    if matches!(self, Self::Entry { .. }) =>
+                {
+                    ErrorKind::Corrupt
+                }
+                _ if source.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+                    ErrorKind::Corrupt
+                }
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
                 _ => ErrorKind::Io,
             },

@@ -1,6 +1,5 @@
 //! Making one entry below the target.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -11,8 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::header::Stretch;
-use super::place::{self, Occupant, Root, clean};
-use super::{Entry, EntryKind, LayerError, Timestamp, metadata};
+use super::place::{self, NAME_BYTES_MAX, Occupant, Root, clean};
+use super::{Entry, EntryKind, LayerError, metadata};
 
 /// How the names of whiteouts begin (OCI image-spec, layer.md §Whiteouts).
 const WHITEOUT: &[u8] = b".wh.";
@@ -23,28 +22,25 @@ const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
 /// How the names of AUFS's own files begin, which old layers contain and nobody wants.
 const AUFS_OWN: &[u8] = b".wh..wh.";
 
-/// The longest name (PATH_MAX, limits.h).
-const NAME_BYTES_MAX: usize = 4096;
-
-/// Memory that the names of directories may take until their times are set.
-const DIRECTORY_NAMES_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
 /// Makes entries below a target, one after another.
 #[derive(Debug)]
 pub(super) struct Extractor {
     root: Root,
-    /// Times of directories are set at the end: every entry in them changes them.
-    times: BTreeMap<PathBuf, Timestamp>,
-    names_bytes: u64,
 }
 
 impl Extractor {
     pub(super) fn new(root: Root) -> Self {
-        Self {
-            root,
-            times: BTreeMap::new(),
-            names_bytes: 0,
-        }
+        Self { root }
+    }
+
+    /// How many directories were made that have no entry of their own.
+    pub(super) fn made(&self) -> u64 {
+        self.root.made()
+    }
+
+    /// The memory that the names of such directories take.
+    pub(super) fn names_bytes(&self) -> u64 {
+        self.root.names_bytes()
     }
 
     /// Makes one entry; `data` gives the bytes of a file.
@@ -68,17 +64,19 @@ impl Extractor {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return self.describe_root(entry).map_err(refused("describe"));
         };
+        let is_of_aufs = |part: &OsStr| part.as_bytes().starts_with(AUFS_OWN);
+        if parent.iter().any(is_of_aufs) {
+            return Ok(());
+        }
         if let Some(hidden) = name.as_bytes().strip_prefix(WHITEOUT) {
             return self
                 .whiteout(parent, name.as_bytes(), OsStr::from_bytes(hidden))
                 .map_err(refused("white out"));
         }
         match &entry.kind {
-            EntryKind::Directory => {
-                self.directory(&path, parent, name, entry)
-                    .map_err(refused("make directory"))?;
-                self.remember_times(path, entry.modified)
-            }
+            EntryKind::Directory => self
+                .directory(parent, name, entry)
+                .map_err(refused("make directory")),
             EntryKind::File(stretches) => self
                 .file((parent, name), entry, stretches, data)
                 .map_err(refused("write")),
@@ -92,53 +90,24 @@ impl Extractor {
         }
     }
 
-    /// Sets the times of directories and hands out which directories no entry has described.
-    pub(super) fn finish(self) -> Result<Vec<PathBuf>, LayerError> {
-        for (path, modified) in &self.times {
-            let outcome = self.set_directory_times(path, *modified);
-            outcome.map_err(|source| LayerError::Entry {
-                step: "set times of",
-                path: path.clone(),
-                source,
-            })?;
-        }
+    /// Leaves the last directory and hands out which ones no entry has described.
+    pub(super) fn finish(mut self) -> Result<Vec<PathBuf>, LayerError> {
+        self.root.leave().map_err(|source| LayerError::Entry {
+            step: "set times after",
+            path: PathBuf::new(),
+            source,
+        })?;
         Ok(self.root.into_implied().into_iter().collect())
-    }
-
-    fn set_directory_times(&self, path: &Path, modified: Timestamp) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-        match self.root.resolve(path, flags) {
-            Ok(directory) => {
-                rustix::fs::futimens(&directory, &metadata::times(modified))?;
-                Ok(())
-            }
-            // A later entry took its place.
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn remember_times(&mut self, path: PathBuf, modified: Timestamp) -> Result<(), LayerError> {
-        self.names_bytes += path.as_os_str().len() as u64;
-        if self.names_bytes > DIRECTORY_NAMES_BYTES_MAX {
-            return Err(LayerError::TooLarge {
-                what: "bytes of directory names",
-                limit: DIRECTORY_NAMES_BYTES_MAX,
-            });
-        }
-        self.times.insert(path, modified);
-        Ok(())
     }
 
     fn describe_root(&mut self, entry: &Entry) -> io::Result<()> {
         if entry.kind != EntryKind::Directory {
             return Err(io::ErrorKind::IsADirectory.into());
         }
+        self.root.leave()?;
         metadata::apply(self.root.directory(), entry)?;
-        self.root.is_described(Path::new(""));
-        self.times.insert(PathBuf::new(), entry.modified);
+        rustix::fs::futimens(self.root.directory(), &metadata::times(entry.modified))?;
+        self.root.target_is_described();
         Ok(())
     }
 
@@ -161,42 +130,26 @@ impl Extractor {
             }
             // A whiteout hides what lower layers have, not what this one brings.
             Occupant::Directory => {
-                let own = rustix::fs::openat(
-                    directory,
-                    hidden,
-                    OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                    Mode::empty(),
-                )?;
-                metadata::make_opaque(own.as_fd())
+                metadata::make_opaque(place::open_directory(directory.as_fd(), hidden)?.as_fd())
             }
-            Occupant::Whiteout | Occupant::Other => Ok(()),
+            Occupant::Whiteout | Occupant::Link | Occupant::Other => Ok(()),
         }
     }
 
-    fn directory(
-        &mut self,
-        path: &Path,
-        parent: &Path,
-        name: &OsStr,
-        entry: &Entry,
-    ) -> io::Result<()> {
+    fn directory(&mut self, parent: &Path, name: &OsStr, entry: &Entry) -> io::Result<()> {
         let before = place::occupant(self.root.parent(parent)?.as_fd(), name)?;
         if before != Occupant::Directory {
             self.root.clear(parent, name, before)?;
             let private = Mode::from_raw_mode(0o700);
             rustix::fs::mkdirat(self.root.parent(parent)?, name, private)?;
         }
-        let directory = rustix::fs::openat(
-            self.root.parent(parent)?,
-            name,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        let directory = place::open_directory(self.root.parent(parent)?.as_fd(), name)?;
         metadata::apply(directory.as_fd(), entry)?;
         if before == Occupant::Whiteout {
             metadata::make_opaque(directory.as_fd())?;
         }
-        self.root.is_described(path);
+        rustix::fs::futimens(&directory, &metadata::times(entry.modified))?;
+        self.root.is_described(name);
         Ok(())
     }
 
@@ -233,8 +186,10 @@ impl Extractor {
             return Err(io::ErrorKind::IsADirectory.into());
         };
         let target_parent = self.root.find(target_parent)?;
-        let linked =
-            place::status(target_parent.as_fd(), target_name)?.ok_or(io::ErrorKind::NotFound)?;
+        let linked = place::status(target_parent.as_fd(), target_name)?
+            // A whiteout of this archive is nothing that a name could be given.
+            .filter(|status| place::kind(status) != Occupant::Whiteout)
+            .ok_or(io::ErrorKind::NotFound)?;
         let present = place::status(self.root.parent(parent)?.as_fd(), name)?;
         if present.is_some_and(|present| {
             (present.st_dev, present.st_ino) == (linked.st_dev, linked.st_ino)

@@ -84,8 +84,12 @@ pub(super) fn entry(
     let from_header = header.link_name_bytes().map(std::borrow::Cow::into_owned);
     let modified = match overrides.modified {
         Some(modified) => modified,
+        None if is_blank(&old.mtime) => (0, 0),
         // base-256 numbers may be negative; the tar crate hands out their bits.
-        None => (header.mtime().unwrap_or(0).cast_signed(), 0),
+        None => {
+            let bits = header.mtime().map_err(|_broken| "broken time")?;
+            (bits.cast_signed(), 0)
+        }
     };
     let device = match kind {
         EntryKind::CharacterDevice | EntryKind::BlockDevice => (
@@ -96,13 +100,16 @@ pub(super) fn entry(
     };
     let mut entry = Entry {
         kind,
+        // GNU's long names win over PAX, as in Go's reader: what scans an image must see what is unpacked.
         path: overrides
-            .path
+            .sparse
+            .name
             .or(extensions.long_path)
-            .unwrap_or_else(|| header.path_bytes().into_owned()),
-        link: overrides
-            .link
-            .or(extensions.long_link)
+            .or(overrides.path)
+            .unwrap_or_else(|| path(header)),
+        link: extensions
+            .long_link
+            .or(overrides.link)
             .or(from_header)
             .unwrap_or_default(),
         mode: match is_blank(&old.mode) {
@@ -119,14 +126,34 @@ pub(super) fn entry(
         attributes: overrides.attributes,
         size,
     };
-    // Archives from before POSIX mark a directory by a slash only.
-    if entry.kind == EntryKind::File(Vec::new()) && entry.path.ends_with(b"/") {
+    // Archives from before POSIX (type NUL) mark a directory by a slash only.
+    if old.linkflag == [0] && entry.path.ends_with(b"/") {
         entry.kind = EntryKind::Directory;
     }
     if entry.path.contains(&0) || entry.link.contains(&0) {
         return Err("a name with a NUL byte");
     }
     Ok(entry)
+}
+
+/// The name in a header. The tar crate knows the prefix of POSIX headers, but overlooks it where the version is
+/// missing, and does not know that of star, which is shorter (star(5)).
+fn path(header: &tar::Header) -> Vec<u8> {
+    let bytes = header.as_bytes();
+    let name = until_nul(&bytes[..100]);
+    let prefix = match (&bytes[257..263], &bytes[508..]) {
+        (b"ustar\0", b"tar\0") => until_nul(&bytes[345..476]),
+        (b"ustar\0", _) => until_nul(&bytes[345..500]),
+        _ => b"",
+    };
+    match prefix {
+        b"" => name.to_vec(),
+        prefix => [prefix, b"/", name].concat(),
+    }
+}
+
+fn until_nul(field: &[u8]) -> &[u8] {
+    field.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 fn number(field: std::io::Result<Option<u32>>) -> Result<u32, &'static str> {

@@ -9,10 +9,11 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::{LayerError, metadata, place};
+use super::place::{self, Links};
+use super::{LayerError, metadata};
 
 /// The largest list of names and the largest value of extended attributes (xattr(7)).
 const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
@@ -47,28 +48,34 @@ fn open(path: &Path) -> Result<OwnedFd, LayerError> {
 }
 
 fn inherit_one(root: &OwnedFd, path: &Path, lower: &[OwnedFd]) -> io::Result<()> {
+    if is_hidden_below(root, path) {
+        return Ok(());
+    }
+    // Without O_DIRECTORY this would open whatever the layer below has there: a device, if an image wants that.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     for layer in lower {
-        match place::resolve(
-            layer.as_fd(),
-            path,
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK,
-        ) {
-            // Not in this layer; or a whiteout, which has no driver: nothing below counts any more.
-            Err(Errno::NOENT) => {}
-            Err(Errno::NXIO | Errno::NODEV | Errno::LOOP | Errno::NOTDIR) => return Ok(()),
-            Err(error) => return Err(error.into()),
+        match place::resolve(layer.as_fd(), path, flags, Links::Refuse) {
             Ok(found) => {
-                let status = rustix::fs::fstat(&found)?;
-                if FileType::from_raw_mode(status.st_mode) != FileType::Directory {
-                    return Ok(());
-                }
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-                let own = place::resolve(root.as_fd(), path, flags)?;
+                let own = place::resolve(root.as_fd(), path, flags, Links::Refuse)?;
                 return copy(&found, &own);
             }
+            Err(Errno::NOENT) if is_hidden_below(layer, path) => return Ok(()),
+            Err(Errno::NOENT) => {}
+            // A whiteout, a file or a link, here or on the way: nothing below counts any more.
+            Err(Errno::LOOP | Errno::NOTDIR) => return Ok(()),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
+}
+
+/// Whether a layer hides what those below it have at `path`. At the root of a layer overlayfs looks for no attribute.
+fn is_hidden_below(layer: &OwnedFd, path: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    path.ancestors()
+        .filter(|ancestor| !ancestor.as_os_str().is_empty())
+        .filter_map(|ancestor| place::resolve(layer.as_fd(), ancestor, flags, Links::Refuse).ok())
+        .any(|directory| metadata::is_opaque(directory.as_fd()))
 }
 
 fn copy(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
@@ -83,14 +90,9 @@ fn copy(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
         let outcome = rustix::fs::fsetxattr(to, name.as_slice(), &value, XattrFlags::empty());
         metadata::tolerate(&name, outcome)?;
     }
-    let modified = Timespec {
-        tv_sec: status.st_mtime,
-        tv_nsec: status.st_mtime_nsec.cast_signed(),
-    };
-    let times = Timestamps {
-        last_access: modified,
-        last_modification: modified,
-    };
+    // When somebody last looked into the one below says nothing about this one.
+    let mut times = metadata::times_of(from.as_fd())?;
+    times.last_access = times.last_modification;
     rustix::fs::futimens(to, &times)?;
     Ok(())
 }

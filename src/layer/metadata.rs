@@ -79,12 +79,35 @@ pub(super) fn times(modified: Timestamp) -> Timestamps {
     }
 }
 
+/// The times of an open directory, to be put back after something was made in it.
+pub(super) fn times_of(directory: BorrowedFd<'_>) -> io::Result<Timestamps> {
+    let status = rustix::fs::fstat(directory)?;
+    Ok(Timestamps {
+        last_access: Timespec {
+            tv_sec: status.st_atime,
+            tv_nsec: status.st_atime_nsec.cast_signed(),
+        },
+        last_modification: Timespec {
+            tv_sec: status.st_mtime,
+            tv_nsec: status.st_mtime_nsec.cast_signed(),
+        },
+    })
+}
+
+/// Whether a directory hides what lower layers have in it.
+pub(super) fn is_opaque(directory: BorrowedFd<'_>) -> bool {
+    let mut value = [0_u8; 2];
+    let length = rustix::fs::fgetxattr(directory, OPAQUE, value.as_mut_slice());
+    length == Ok(1) && value[0] == b'y'
+}
+
 /// Whether an image may set this attribute. Those of overlayfs would let a layer redirect names and hide files
-/// behind our back, and SELinux labels belong to the host's policy.
+/// behind our back; labels of SELinux and Smack belong to the host's policy.
 pub(super) fn is_wanted(name: &[u8]) -> bool {
     !name.starts_with(b"trusted.overlay.")
         && !name.starts_with(b"user.overlay.")
         && name != b"security.selinux"
+        && !name.starts_with(b"security.SMACK64")
 }
 
 fn wanted_attributes(entry: &Entry) -> impl Iterator<Item = (&[u8], &[u8])> {

@@ -15,6 +15,7 @@ mod inherit;
 mod metadata;
 mod pax;
 mod place;
+mod sparse;
 #[cfg(test)]
 mod tests;
 mod unpack;

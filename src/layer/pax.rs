@@ -3,6 +3,8 @@
 //! The tar crate splits records at line feeds, which breaks binary values (a capability may contain one); records are
 //! cut by their own length here.
 
+use super::sparse::PaxSparse;
+
 /// What a PAX header overrides in the entry after it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Overrides {
@@ -15,6 +17,7 @@ pub(super) struct Overrides {
     pub(super) modified: Option<(i64, u32)>,
     /// Extended attributes by name.
     pub(super) attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) sparse: PaxSparse,
 }
 
 /// The records of a header; the error says what is wrong with it.
@@ -32,9 +35,10 @@ type Record<'a> = (&'a [u8], &'a [u8], &'a [u8]);
 /// The first record, `<length> <key>=<value>\n` with the length of all of it, and what follows.
 fn record(bytes: &[u8]) -> Result<Option<Record<'_>>, &'static str> {
     const BROKEN: &str = "broken PAX record";
-    // Some writers pad with NULs.
+    // Some writers pad with NULs; nothing may hide behind them.
     if bytes.first().is_none_or(|byte| *byte == 0) {
-        return Ok(None);
+        let is_padding = bytes.iter().all(|byte| *byte == 0);
+        return is_padding.then_some(None).ok_or(BROKEN);
     }
     let space = bytes.iter().take(20).position(|byte| *byte == b' ');
     let space = space.ok_or(BROKEN)?;
@@ -54,7 +58,16 @@ fn record(bytes: &[u8]) -> Result<Option<Record<'_>>, &'static str> {
 }
 
 fn apply(overrides: &mut Overrides, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
+    if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+        overrides.attributes.push((name.to_vec(), value.to_vec()));
+        return Ok(());
+    }
+    // POSIX: an empty value takes back what an earlier header said, so that the entry's own header counts.
+    if value.is_empty() {
+        return Ok(());
+    }
     let as_number = || number(value).ok_or("PAX number out of range");
+    let sparse = &mut overrides.sparse;
     match key {
         b"path" => overrides.path = Some(value.to_vec()),
         b"linkpath" => overrides.link = Some(value.to_vec()),
@@ -62,12 +75,18 @@ fn apply(overrides: &mut Overrides, key: &[u8], value: &[u8]) -> Result<(), &'st
         b"uid" => overrides.uid = Some(as_number()?),
         b"gid" => overrides.gid = Some(as_number()?),
         b"mtime" => overrides.modified = Some(time(value).ok_or("PAX time out of range")?),
-        key if key.starts_with(b"GNU.sparse.") => return Err("PAX sparse files are not supported"),
-        key => {
-            if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                overrides.attributes.push((name.to_vec(), value.to_vec()));
-            }
+        b"GNU.sparse.major" => sparse.major = Some(value.to_vec()),
+        b"GNU.sparse.minor" => sparse.minor = Some(value.to_vec()),
+        b"GNU.sparse.name" => sparse.name = Some(value.to_vec()),
+        b"GNU.sparse.size" | b"GNU.sparse.realsize" => sparse.size = Some(as_number()?),
+        b"GNU.sparse.offset" => sparse.push_offset(as_number()?)?,
+        b"GNU.sparse.numbytes" => sparse.push_length(as_number()?)?,
+        b"GNU.sparse.map" => {
+            let numbers = value.split(|byte| *byte == b',').map(number);
+            let numbers: Option<Vec<u64>> = numbers.collect();
+            sparse.map = numbers.ok_or("broken map of a sparse file")?;
         }
+        _ => {}
     }
     Ok(())
 }
@@ -164,9 +183,13 @@ mod tests {
             b"0 a=b\n",
             b"18446744073709551616 a=b\n",
             b"5",
+            b"6 a=b\n\0\x006 a=b\n",
+            b"30 GNU.sparse.numbytes=12345\n",
         ] {
             assert!(parse(bytes).is_err(), "{bytes:?}");
         }
-        assert_eq!(parse(b"6 a=b\n").unwrap(), Overrides::default());
+        for nothing in [b"6 a=b\n".as_slice(), b"6 a=b\n\0\0", b"8 path=\n", b""] {
+            assert_eq!(parse(nothing).unwrap(), Overrides::default());
+        }
     }
 }
