@@ -15,4 +15,4 @@ mod tests;
 pub use error::{ContentError, ErrorKind};
 pub use ingest::Ingest;
 pub use spool::{Spool, SpoolReader};
-pub use store::{Content, ContentUsage};
+pub use store::Content;

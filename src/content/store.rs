@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,15 +22,6 @@ struct Folders {
     blobs: PathBuf,
     ingest: PathBuf,
     next: AtomicU64,
-}
-
-/// What the blobs take on disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ContentUsage {
-    /// Allocated bytes.
-    pub bytes: u64,
-    /// Files and folders.
-    pub inodes: u64,
 }
 
 impl Content {
@@ -171,31 +161,6 @@ impl Content {
             }
         }
         Ok(digests)
-    }
-
-    /// What the blobs take on disk now.
-    ///
-    /// # Errors
-    /// `Prepare` if the folder cannot be listed.
-    pub fn usage(&self) -> Result<ContentUsage, ContentError> {
-        let unreadable = |source| ContentError::Prepare {
-            path: self.folders.blobs.clone(),
-            source,
-        };
-        let mut usage = ContentUsage::default();
-        for entry in fs::read_dir(&self.folders.blobs).map_err(unreadable)? {
-            match entry.and_then(|entry| entry.metadata()) {
-                Ok(metadata) => {
-                    // stat(2): st_blocks counts units of 512 bytes whatever the block size.
-                    usage.bytes += metadata.blocks() * 512;
-                    usage.inodes += 1;
-                }
-                // Removed since it was listed.
-                Err(gone) if gone.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => return Err(unreadable(source)),
-            }
-        }
-        Ok(usage)
     }
 
     fn path(&self, digest: &Digest) -> Result<PathBuf, ContentError> {

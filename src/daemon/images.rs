@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 
@@ -11,7 +12,7 @@ use crate::pod::{
     ContainerImage, ContainerImages, PodError, PodErrorKind, PreparedImages, RootDirectories,
     Subject, WritableLayer,
 };
-use crate::snapshot::{self, SnapshotError};
+use crate::snapshot::{self, Measurement, SnapshotError};
 
 /// The images of this node.
 #[derive(Debug)]
@@ -95,22 +96,20 @@ impl ContainerImages for NodeImages {
     }
 
     async fn writable_layer(&self, container_id: &str) -> Option<WritableLayer> {
-        let images = self.images.clone();
+        let snapshots = self.images.snapshots();
+        let told = |measurement: Measurement| WritableLayer {
+            timestamp: nanoseconds(measurement.taken_at),
+            mountpoint: snapshots.containers_folder().display().to_string(),
+            used_bytes: measurement.written.bytes,
+            inodes_used: measurement.written.inodes,
+        };
+        if let Some(known) = snapshots.known_usage(container_id) {
+            return Some(told(known));
+        }
+        let walked = snapshots.clone();
         let id = container_id.to_owned();
-        let measured = tokio::task::spawn_blocking(move || {
-            let snapshots = images.snapshots();
-            let usage = snapshots.writable_usage(&id)?;
-            let mountpoint = snapshots.containers_folder().display().to_string();
-            Ok::<_, SnapshotError>((usage, mountpoint))
-        })
-        .await;
-        match measured {
-            Ok(Ok((usage, mountpoint))) => Some(WritableLayer {
-                timestamp: 0,
-                mountpoint,
-                used_bytes: usage.bytes,
-                inodes_used: usage.inodes,
-            }),
+        match tokio::task::spawn_blocking(move || walked.measure_usage(&id)).await {
+            Ok(Ok(measurement)) => Some(told(measurement)),
             Ok(Err(error)) => {
                 tracing::debug!(container = container_id, %error, "measure its writable layer");
                 None
@@ -121,6 +120,12 @@ impl ContainerImages for NodeImages {
             }
         }
     }
+}
+
+/// Since 1970.
+fn nanoseconds(time: SystemTime) -> i64 {
+    let elapsed = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX)
 }
 
 async fn on_disk<T: Send + 'static>(

@@ -17,7 +17,7 @@ use super::{Image, ImageError, ImagesConfig, ImportOptions, RegistryAuth, import
 use crate::content::Content;
 use crate::persist::{self, Durability};
 use crate::registry::Registry;
-use crate::snapshot::{ChainId, Snapshots, Usage};
+use crate::snapshot::{ChainId, Snapshots, Usage, measure};
 
 /// All images of this node; cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct Images {
 pub struct FilesystemUsage {
     /// Images: a folder on the file system that holds them.
     pub image_mountpoint: PathBuf,
-    /// Images: blobs and unpacked layers, as `du` counts them.
+    /// Images: blobs, unpacked layers, records, what is on its way in or out, as `du` counts their folders.
     pub image: Usage,
     /// Containers: a folder on the file system that holds them.
     pub container_mountpoint: PathBuf,
@@ -173,18 +173,22 @@ impl Images {
         &self.inner.snapshots
     }
 
-    /// What images and containers take on disk. Walks the writable layers: call it on a thread that may block.
+    /// What images and containers take on disk. Reads folders, and walks writable layers of which nothing is known: call
+    /// it on a thread that may block.
     ///
     /// # Errors
     /// `Io` if a folder cannot be read.
     pub fn filesystem_usage(&self) -> Result<FilesystemUsage, ImageError> {
         let snapshots = &self.inner.snapshots;
-        let blobs = self.inner.content.usage()?;
-        let mut image = snapshots.usage();
-        image += Usage {
-            bytes: blobs.bytes,
-            inodes: blobs.inodes,
-        };
+        let mut image = snapshots.usage()?;
+        for folder in ["blobs", "ingest", "images", "leases"] {
+            let path = self.inner.config.root.join(folder);
+            image += measure(&path).map_err(|source| Failure::Folder {
+                step: "measure",
+                path,
+                source,
+            })?;
+        }
         Ok(FilesystemUsage {
             image_mountpoint: snapshots.layers_folder().to_owned(),
             image,

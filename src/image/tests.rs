@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::registry::fake::{Door, FakeRegistry, Fault, digest};
+use crate::snapshot::tests::du_and_find;
 
 macro_rules! needs_root {
     () => {
@@ -256,6 +257,34 @@ async fn root_an_image_of_three_layers_is_pulled_by_tag_index_and_digest() {
     assert!(usage.image.bytes > expected as u64);
     assert!(usage.image_mountpoint.is_dir() && usage.container_mountpoint.is_dir());
     assert_eq!(count(&folder.path().join("ingest")), 0);
+}
+
+#[tokio::test]
+async fn root_the_usage_of_the_store_agrees_with_du() {
+    needs_root!();
+    let (folder, images) = open();
+    let registry = FakeRegistry::start(Door::Open).await;
+    Recipe::three("one").serve(&registry, "app", "1");
+    let image = images.pull(&registry.name("app:1"), None).await.unwrap();
+    images.lease(&[&image], "c1").unwrap();
+    // And a blob on its way.
+    let unfinished = folder.path().join("ingest/unfinished");
+    fs::copy("/proc/self/comm", &unfinished).unwrap();
+    let folders = [
+        "blobs",
+        "ingest",
+        "images",
+        "leases",
+        "snapshots",
+        "empty",
+        "trash",
+    ];
+    let folders = folders.map(|name| folder.path().join(name));
+    let usage = images.filesystem_usage().unwrap();
+    assert_eq!(
+        usage.image,
+        du_and_find(&folders.each_ref().map(PathBuf::as_path))
+    );
 }
 
 #[tokio::test]

@@ -82,10 +82,7 @@ pub(super) async fn of_container(
     } else {
         CgroupReading::default()
     };
-    let mut writable_layer = parts.images.writable_layer(&container.id).await;
-    if let Some(layer) = &mut writable_layer {
-        layer.timestamp = now;
-    }
+    let writable_layer = parts.images.writable_layer(&container.id).await;
     Ok(ContainerStatistics {
         container: super::pods::view(pod, container),
         cpu: cpu(

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::trash::Trash;
-use super::usage::measure;
+use super::usage::{measure, measure_one};
 use super::{ChainId, SnapshotError, Usage};
 
 /// How the directories of layers that are being unpacked begin.
@@ -102,12 +102,39 @@ impl Layers {
         self.lock().layers.keys().cloned().collect()
     }
 
-    pub(super) fn usage(&self) -> Usage {
-        let mut usage = Usage::default();
-        for layer in self.lock().layers.values() {
-            usage += layer.usage;
+    /// What the folder takes: finished layers by their records, others by walking them.
+    pub(super) fn usage(&self) -> Result<Usage, SnapshotError> {
+        let unreadable = |source| SnapshotError::Prepare {
+            path: self.folder.clone(),
+            source,
+        };
+        let recorded: HashMap<String, Usage> = self
+            .lock()
+            .layers
+            .values()
+            .map(|layer| (layer.number.to_string(), layer.usage))
+            .collect();
+        let mut usage = measure_one(&self.folder).map_err(unreadable)?;
+        for entry in fs::read_dir(&self.folder).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let path = entry.path();
+            let one = match recorded.get(&*entry.file_name().to_string_lossy()) {
+                Some(layer) => measure_one(&path).and_then(|directory| {
+                    let mut usage = measure_one(&path.join(RECORD))?;
+                    usage += directory;
+                    usage += *layer;
+                    Ok(usage)
+                }),
+                None => measure(&path),
+            };
+            match one {
+                Ok(one) => usage += one,
+                // Committed or discarded since the folder was read.
+                Err(gone) if gone.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(unreadable(source)),
+            }
         }
-        usage
+        Ok(usage)
     }
 
     pub(super) fn folder(&self) -> &Path {

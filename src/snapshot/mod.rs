@@ -15,16 +15,18 @@
 
 mod error;
 mod layers;
+mod measurements;
 mod snapshots;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trash;
 mod usage;
 
 pub use error::{ErrorKind, SnapshotError};
 pub use layers::Staging;
+pub use measurements::Measurement;
 pub use snapshots::{Rootfs, Snapshots};
-pub use usage::Usage;
+pub use usage::{Usage, measure};
 
 /// The digest of a chain of layers (OCI image-spec, config.md §Layer ChainID).
 pub type ChainId = oci_spec::image::Digest;

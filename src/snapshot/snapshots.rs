@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::layers::Layers;
+use super::measurements::{Measurement, Measurements};
 use super::trash::Trash;
-use super::usage::measure;
+use super::usage::{measure, measure_one};
 use super::{ChainId, SnapshotError, Staging, Usage};
 
 /// The store of snapshots; cheap to clone.
@@ -16,6 +17,7 @@ use super::{ChainId, SnapshotError, Staging, Usage};
 pub struct Snapshots {
     layers: Arc<Layers>,
     containers: Arc<PathBuf>,
+    measurements: Measurements,
     /// Two empty directories, for overlays of fewer layers than overlayfs takes without an upper directory.
     fillers: Arc<[PathBuf; 2]>,
     trash: Trash,
@@ -64,6 +66,7 @@ impl Snapshots {
         fs::set_permissions(layers.folder(), private).map_err(prepare(layers.folder()))?;
         Ok(Self {
             layers,
+            measurements: Measurements::new(containers.clone()),
             containers: Arc::new(containers),
             fillers: Arc::new(fillers),
             trash,
@@ -106,6 +109,7 @@ impl Snapshots {
     pub fn prepare(&self, container_id: &str, chain: &[ChainId]) -> Result<Rootfs, SnapshotError> {
         let directory = self.writable(container_id)?;
         let lower = self.paths(chain)?;
+        self.measurements.forget(container_id);
         let rootfs = Rootfs {
             upper: directory.join("upper"),
             work: directory.join("work"),
@@ -148,6 +152,7 @@ impl Snapshots {
     /// `BadContainerId`, and `Writable` if the file system refused (`ResourceBusy`: it is still mounted).
     pub fn remove_writable(&self, container_id: &str) -> Result<(), SnapshotError> {
         let directory = self.writable(container_id)?;
+        self.measurements.forget(container_id);
         self.trash
             .discard(&directory)
             .map_err(|source| SnapshotError::Writable {
@@ -174,34 +179,62 @@ impl Snapshots {
         Ok(containers)
     }
 
-    /// What a container has written, as `du` counts it. Walks the directory.
+    /// What a container had written when it was last measured, if that was not long ago. Returns at once; a figure that
+    /// is not fresh is measured again in the background.
+    #[must_use]
+    pub fn known_usage(&self, container_id: &str) -> Option<Measurement> {
+        self.measurements.known(container_id)
+    }
+
+    /// What a container has written now, as `du` counts it. Walks the directory.
     ///
     /// # Errors
     /// `BadContainerId`, and `Writable` if there is no such layer or it cannot be read.
-    pub fn writable_usage(&self, container_id: &str) -> Result<Usage, SnapshotError> {
-        let directory = self.writable(container_id)?;
-        measure(&directory.join("upper")).map_err(|source| SnapshotError::Writable {
+    pub fn measure_usage(&self, container_id: &str) -> Result<Measurement, SnapshotError> {
+        self.writable(container_id)?;
+        let measured = self.measurements.take(container_id);
+        measured.map_err(|source| SnapshotError::Writable {
             container_id: container_id.to_owned(),
             step: "measure",
             source,
         })
     }
 
-    /// What all unpacked layers take, from their records.
-    #[must_use]
-    pub fn usage(&self) -> Usage {
-        self.layers.usage()
+    /// What layers and trash take: those of finished layers are in their records, everything else is walked.
+    ///
+    /// # Errors
+    /// `Prepare` if a folder cannot be read.
+    pub fn usage(&self) -> Result<Usage, SnapshotError> {
+        let walked = |path: &Path| {
+            let path = path.to_owned();
+            measure(&path).map_err(|source| SnapshotError::Prepare { path, source })
+        };
+        let mut usage = self.layers.usage()?;
+        usage += walked(self.trash.folder())?;
+        if let Some(folder) = self.fillers[0].parent() {
+            usage += walked(folder)?;
+        }
+        Ok(usage)
     }
 
-    /// What all writable layers take. Walks all of them.
+    /// What all writable layers take, as known or, where nothing is known, as measured now.
     ///
     /// # Errors
     /// `Prepare` if the folder cannot be read.
     pub fn containers_usage(&self) -> Result<Usage, SnapshotError> {
-        measure(&self.containers).map_err(|source| SnapshotError::Prepare {
+        let mut usage = measure_one(&self.containers).map_err(|source| SnapshotError::Prepare {
             path: self.containers.to_path_buf(),
             source,
-        })
+        })?;
+        for container_id in self.containers()? {
+            let known = self.measurements.known(&container_id);
+            match known.map_or_else(|| self.measurements.take(&container_id), Ok) {
+                Ok(measured) => usage += measured.whole,
+                // Removed since the folder was read, or half made.
+                Err(error) => tracing::debug!(container_id, %error, "measure its writable layer"),
+            }
+        }
+        Ok(usage)
     }
 
     /// The folder of unpacked layers.
@@ -214,6 +247,11 @@ impl Snapshots {
     #[must_use]
     pub fn containers_folder(&self) -> &Path {
         &self.containers
+    }
+
+    #[cfg(test)]
+    pub(super) fn measurements(&self) -> &Measurements {
+        &self.measurements
     }
 
     fn writable(&self, container_id: &str) -> Result<PathBuf, SnapshotError> {

@@ -47,11 +47,10 @@ fn a_layer_is_visible_after_its_commit_and_after_a_restart() {
     let path = staging.commit().unwrap();
     assert!(path.join("file").exists());
     assert_eq!(snapshots.layer(&chain_id('a')), Some(path.clone()));
-    let usage = snapshots.usage();
-    assert_eq!(usage.inodes, 2);
+    let usage = snapshots.usage().unwrap();
     let again = Snapshots::open(folder.path()).unwrap();
     assert_eq!(again.layer(&chain_id('a')), Some(path));
-    assert_eq!(again.usage(), usage);
+    assert_eq!(again.usage().unwrap(), usage);
     assert_eq!(again.chain_ids(), [chain_id('a')]);
     // Numbers are never given twice.
     add_layer(&again, 'b', "file");
@@ -134,31 +133,103 @@ fn names_that_lead_out_are_no_containers() {
     }
 }
 
-#[test]
-fn usage_agrees_with_du() {
-    let (_folder, snapshots) = store();
-    let rootfs = snapshots.prepare("c1", &[]).unwrap();
-    let file = rootfs.upper.join("file");
-    fs::copy("/proc/self/exe", &file).unwrap();
-    fs::hard_link(&file, rootfs.upper.join("again")).unwrap();
-    fs::create_dir(rootfs.upper.join("directory")).unwrap();
-    File::create(rootfs.upper.join("sparse"))
-        .unwrap()
-        .set_len(1 << 30)
-        .unwrap();
-    let du = |arguments: &[&str]| -> u64 {
-        let output = Command::new("du")
-            .args(arguments)
-            .arg(&rootfs.upper)
-            .output()
-            .unwrap();
+/// What `du` and `find` say of some directories together.
+pub(crate) fn du_and_find(paths: &[&Path]) -> Usage {
+    let number = |command: &mut Command| -> u64 {
+        let output = command.args(paths).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         text.split_whitespace().next().unwrap().parse().unwrap()
     };
-    let usage = snapshots.writable_usage("c1").unwrap();
-    assert_eq!(usage.bytes, du(&["-s", "-B1"]));
-    assert_eq!(usage.inodes, du(&["-s", "--inodes"]));
-    assert!(snapshots.containers_usage().unwrap().bytes >= usage.bytes);
+    let script = r#"find "$@" -xdev -printf '%i\n' | sort -u | wc -l"#;
+    let total = r#"du -c -s --block-size=1 "$@" | tail -n 1"#;
+    Usage {
+        bytes: number(Command::new("sh").args(["-c", total, "sh"])),
+        inodes: number(Command::new("sh").args(["-c", script, "sh"])),
+    }
+}
+
+/// A writable layer with what makes counting hard.
+fn fill(upper: &Path) {
+    let file = upper.join("file");
+    fs::copy("/proc/self/exe", &file).unwrap();
+    // A file system may need another block for what it has only promised until then.
+    File::open(&file).unwrap().sync_all().unwrap();
+    fs::hard_link(&file, upper.join("again")).unwrap();
+    let sparse = File::create(upper.join("sparse")).unwrap();
+    sparse.set_len(1 << 30).unwrap();
+    std::os::unix::fs::symlink("/", upper.join("link")).unwrap();
+    let mut deep = upper.to_owned();
+    for number in 0..60 {
+        deep.push(format!("{number}-{}", "directory".repeat(8)));
+        fs::create_dir(&deep).unwrap();
+        fs::hard_link(&file, deep.join("linked")).unwrap_or_default();
+        if deep.as_os_str().len() > 3900 {
+            break;
+        }
+    }
+}
+
+#[test]
+fn usage_agrees_with_du() {
+    let (folder, snapshots) = store();
+    let rootfs = snapshots.prepare("c1", &[]).unwrap();
+    fill(&rootfs.upper);
+    let measured = snapshots.measure_usage("c1").unwrap();
+    assert_eq!(measured.written, du_and_find(&[&rootfs.upper]));
+    snapshots.prepare("c2", &[]).unwrap();
+    let all = snapshots.containers_usage().unwrap();
+    assert_eq!(all, du_and_find(&[snapshots.containers_folder()]));
+    // Layers, one of them unfinished, and the trash.
+    add_layer(&snapshots, 'a', "file");
+    let staging = snapshots.stage(&chain_id('b')).unwrap();
+    fill(staging.path());
+    let folders = ["snapshots", "empty", "trash"].map(|name| folder.path().join(name));
+    let folders = folders.each_ref().map(std::path::PathBuf::as_path);
+    assert_eq!(snapshots.usage().unwrap(), du_and_find(&folders));
+}
+
+#[test]
+fn a_known_usage_is_told_at_once_and_measured_again_when_it_is_not_fresh() {
+    let (_folder, snapshots) = store();
+    let rootfs = snapshots.prepare("c1", &[]).unwrap();
+    assert_eq!(snapshots.known_usage("c1"), None);
+    let first = snapshots.measure_usage("c1").unwrap();
+    File::create(rootfs.upper.join("new")).unwrap();
+    assert_eq!(snapshots.known_usage("c1"), Some(first));
+
+    snapshots.measurements().age("c1", Duration::from_secs(11));
+    let known = snapshots.known_usage("c1").unwrap();
+    assert_eq!(known.written, first.written);
+    wait_until(|| snapshots.known_usage("c1").unwrap().written == du_and_find(&[&rootfs.upper]));
+
+    snapshots.measurements().age("c1", Duration::from_secs(61));
+    assert_eq!(snapshots.known_usage("c1"), None);
+    snapshots.measure_usage("c1").unwrap();
+    snapshots.remove_writable("c1").unwrap();
+    assert_eq!(snapshots.known_usage("c1"), None);
+    assert!(snapshots.measure_usage("c1").is_err());
+}
+
+#[test]
+fn files_that_vanish_while_they_are_counted_are_no_error() {
+    let (_folder, snapshots) = store();
+    let rootfs = snapshots.prepare("c1", &[]).unwrap();
+    let busy = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while busy.load(std::sync::atomic::Ordering::Relaxed) {
+                let directory = rootfs.upper.join("directory");
+                fs::create_dir_all(directory.join("inner")).unwrap();
+                fs::remove_dir_all(&directory).unwrap();
+            }
+        });
+        for _ in 0..500 {
+            snapshots.measure_usage("c1").unwrap();
+        }
+        busy.store(false, std::sync::atomic::Ordering::Relaxed);
+    });
+    let measured = snapshots.measure_usage("c1").unwrap();
+    assert_eq!(measured.written, du_and_find(&[&rootfs.upper]));
 }
 
 /// Runs a command in its own mount namespace with the overlay of `rootfs` at `target`.
@@ -235,7 +306,7 @@ fn directories_nested_without_end_are_removed() {
         let flags = rustix::fs::OFlags::RDONLY;
         directory = rustix::fs::openat(&directory, "d", flags, rustix::fs::Mode::empty()).unwrap();
     }
-    assert!(snapshots.writable_usage("c1").unwrap().inodes > 1000);
+    assert_eq!(snapshots.measure_usage("c1").unwrap().written.inodes, 5001);
     snapshots.remove_writable("c1").unwrap();
     wait_until(|| count(&folder.path().join("trash")) == 0);
 }

@@ -65,6 +65,10 @@ impl Trash {
         Ok(trash)
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.shared.folder
+    }
+
     /// Moves a file or directory away; one that is not there is fine.
     pub(super) fn discard(&self, path: &Path) -> io::Result<()> {
         match fs::rename(path, self.shared.reserve()) {
