@@ -128,6 +128,12 @@ pub const KEYS: &[Key] = &[
         "Addresses of the pods; the first one is the bridge's.",
     ),
     derived(
+        "network.subnet_v6",
+        "IPv6 network, prefix length 8 to 120",
+        "none: pods have IPv4 only",
+        "IPv6 addresses of the pods beside the IPv4 ones; the first one is the bridge's.",
+    ),
+    derived(
         "network.mtu",
         "integer, bytes",
         "that of the default route's interface",

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::network::Ipv4Subnet;
+use crate::network::{Ipv4Subnet, Ipv6Subnet};
 
 /// Where `carpel` looks for its configuration when it is not told: a missing file there means the defaults.
 pub const DEFAULT_PATH: &str = "/etc/carpel/carpel.toml";
@@ -221,6 +221,9 @@ pub struct NetworkSection {
     pub bridge: InterfaceName,
     /// Addresses of the pods.
     pub subnet: Ipv4Subnet,
+    /// IPv6 addresses of the pods; `None` means that they have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subnet_v6: Option<Ipv6Subnet>,
     /// MTU of the pods' interfaces; `None` means that of the interface of the node's default route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
@@ -232,6 +235,7 @@ impl Default for NetworkSection {
             mode: NetworkMode::BuiltIn,
             bridge: InterfaceName("carpel0".to_owned()),
             subnet: Ipv4Subnet::DEFAULT,
+            subnet_v6: None,
             mtu: None,
         }
     }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-use crate::network::{Network, NetworkError, NetworkErrorKind};
-use crate::oci::SandboxConfig;
+use crate::network::{HostPort, Network, NetworkError, NetworkErrorKind, Transport};
+use crate::oci::{Protocol, SandboxConfig};
 use crate::pod::{
     InterfaceStatistics, NamespaceHandle, PodError, PodErrorKind, SandboxNetworks, Subject,
 };
@@ -61,9 +61,10 @@ impl SandboxNetworks for NodeNetworks {
         &self,
         sandbox_id: &str,
         _namespace: &NamespaceHandle,
-        _config: &SandboxConfig,
+        config: &SandboxConfig,
     ) -> Result<Vec<IpAddr>, PodError> {
         let step = "attach its network";
+        let ports = host_ports(config);
         let namespace = self
             .network
             .open_namespace(sandbox_id)
@@ -71,10 +72,10 @@ impl SandboxNetworks for NodeNetworks {
             .map_err(|error| told(sandbox_id, step, error))?;
         let attachment = self
             .network
-            .attach(sandbox_id, &namespace)
+            .attach(sandbox_id, &namespace, &ports)
             .await
             .map_err(|error| told(sandbox_id, step, error))?;
-        Ok(vec![attachment.address])
+        Ok(attachment.addresses())
     }
 
     async fn release(&self, sandbox_id: &str) -> Result<(), PodError> {
@@ -117,17 +118,44 @@ impl SandboxNetworks for NodeNetworks {
     }
 }
 
+/// The ports of the host that lead to the pod; a mapping without one is information.
+fn host_ports(config: &SandboxConfig) -> Vec<HostPort> {
+    let mut ports: Vec<HostPort> = Vec::new();
+    for mapping in &config.port_mappings {
+        // Both were checked to be ports when the request came in.
+        let (Ok(host_port), Ok(port)) = (
+            u16::try_from(mapping.host_port),
+            u16::try_from(mapping.container_port),
+        ) else {
+            continue;
+        };
+        let port = HostPort {
+            transport: match mapping.protocol {
+                Protocol::Tcp => Transport::Tcp,
+                Protocol::Udp => Transport::Udp,
+                Protocol::Sctp => Transport::Sctp,
+            },
+            host_port,
+            host_address: mapping.host_ip.parse().ok(),
+            port,
+        };
+        if host_port != 0 && !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    ports
+}
+
 fn told(sandbox_id: &str, step: &str, error: NetworkError) -> PodError {
     let kind = match error.kind() {
         NetworkErrorKind::Exhausted => PodErrorKind::ResourceExhausted,
-        NetworkErrorKind::NotReady => PodErrorKind::Unavailable,
+        NetworkErrorKind::NotReady | NetworkErrorKind::Conflict => PodErrorKind::Unavailable,
+        NetworkErrorKind::PortTaken => PodErrorKind::FailedPrecondition,
         NetworkErrorKind::InvalidArgument => PodErrorKind::InvalidArgument,
         NetworkErrorKind::System {
             errno: Some(libc::ENOSPC),
         } => PodErrorKind::ResourceExhausted,
-        NetworkErrorKind::Conflict
-        | NetworkErrorKind::NotFound
-        | NetworkErrorKind::System { .. } => PodErrorKind::Internal,
+        NetworkErrorKind::NotFound | NetworkErrorKind::System { .. } => PodErrorKind::Internal,
     };
     PodError::new(kind, Subject::Sandbox(sandbox_id.to_owned()), step).caused_by(error)
 }

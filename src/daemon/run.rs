@@ -135,6 +135,7 @@ async fn start_network(config: &Config) -> Result<Network, DaemonError> {
         },
         bridge: section.bridge.as_str().to_owned(),
         subnet: section.subnet,
+        subnet_v6: section.subnet_v6,
         mtu: section.mtu,
         state_directory: config.root.clone(),
         namespace_directory: config.pod.namespace_directory.clone(),

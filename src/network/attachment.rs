@@ -1,6 +1,6 @@
 //! What a pod has after it was attached, and the names and numbers that follow from it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,43 @@ pub struct Attachment {
     pub gateway: IpAddr,
     /// The interface's hardware address, as `02:ca:0a:3f:00:02`.
     pub mac: String,
+    /// The pod's IPv6 address, if there is a subnet for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Attachment>,
+}
+
+/// The IPv6 side of an attachment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipv6Attachment {
+    /// The pod's address.
+    pub address: Ipv6Addr,
+    /// The bits of the address that the pods' subnet shares.
+    pub prefix_length: u8,
+    /// The default route leads here.
+    pub gateway: Ipv6Addr,
+}
+
+impl Attachment {
+    /// The pod's addresses, the main one first.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let ipv6 = self.ipv6.as_ref().map(|ipv6| IpAddr::V6(ipv6.address));
+        std::iter::once(self.address).chain(ipv6).collect()
+    }
+
+    /// Each address with its prefix and its gateway, the main one first.
+    pub(super) fn routes(&self) -> Vec<(IpAddr, u8, IpAddr)> {
+        let ipv6 = self.ipv6.as_ref().map(|ipv6| {
+            (
+                IpAddr::V6(ipv6.address),
+                ipv6.prefix_length,
+                IpAddr::V6(ipv6.gateway),
+            )
+        });
+        std::iter::once((self.address, self.prefix_length, self.gateway))
+            .chain(ipv6)
+            .collect()
+    }
 }
 
 /// Counters of an interface in a pod since it was made.
@@ -42,6 +79,11 @@ const HOST_INTERFACE_PREFIX: &str = "carpel";
 pub(super) fn mac(address: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = address.octets();
     [0x02, 0xca, a, b, c, d]
+}
+
+/// Whether a hardware address is one that [`mac`] gives.
+pub(super) fn is_own_mac(mac: [u8; 6]) -> bool {
+    matches!(mac, [0x02, 0xca, ..])
 }
 
 /// A hardware address as text.

@@ -1,22 +1,18 @@
-//! The node's side of the built-in network: the bridge, its address, forwarding, the masquerade; and a look at
-//! whether anything else has the subnet before any of it is made.
+//! The bridge of the built-in network: its interface, its addresses, its ports.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::collections::BTreeSet;
 use std::io;
-use std::net::Ipv4Addr;
-use std::path::Path;
+use std::net::IpAddr;
 
 use rustix::io::Errno;
 
-use super::attachment::{is_host_interface, mac};
+use super::attachment::{is_host_interface, is_own_mac, mac, mac_text};
 use super::config::NetworkConfig;
 use super::error::NetworkError;
-use super::nftables::{self, NatTable};
-use super::route::{InterfaceAddress, Link, Route, RouteSocket};
+use super::route::{InterfaceAddress, Link, RouteSocket};
+use super::subnet::Subnet;
 use super::sysctl;
 
-const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 /// Ethernet's, where the node has no default route to take it from.
 const DEFAULT_MTU: u32 = 1500;
 
@@ -39,53 +35,6 @@ pub(super) fn table_name(bridge: &str) -> String {
         return "carpel".to_owned();
     }
     format!("carpel-{bridge}")
-}
-
-/// Fails if an address or a route of the node that is not the bridge's overlaps the pods' subnet. Changes nothing.
-pub(super) fn check_conflicts(
-    routes: &mut RouteSocket,
-    config: &NetworkConfig,
-) -> Result<(), NetworkError> {
-    let dump = |step| move |errno| netlink(step, "of the node", errno);
-    let links = routes.links().map_err(dump("list interfaces"))?;
-    let names: BTreeMap<u32, &Link> = links.iter().map(|link| (link.index, link)).collect();
-    let own = |index: u32| {
-        names
-            .get(&index)
-            .is_some_and(|link| link.name == config.bridge)
-    };
-    if let Some(link) = links.iter().find(|link| link.name == config.bridge)
-        && link.kind != "bridge"
-    {
-        return Err(NetworkError::InterfaceTaken {
-            name: link.name.clone(),
-            kind: link.kind.clone(),
-        });
-    }
-    for found in routes.addresses().map_err(dump("list addresses"))? {
-        if !own(found.index) && config.subnet.overlaps(found.address, found.prefix_length) {
-            return Err(NetworkError::SubnetAddress {
-                subnet: config.subnet,
-                interface: name_of(&names, found.index),
-                address: found.address,
-                prefix_length: found.prefix_length,
-            });
-        }
-    }
-    for route in routes.routes().map_err(dump("list routes"))? {
-        let overlaps = config
-            .subnet
-            .overlaps(route.destination, route.prefix_length);
-        if route.prefix_length > 0 && overlaps && !route.interface.is_some_and(own) {
-            return Err(NetworkError::SubnetRoute {
-                subnet: config.subnet,
-                destination: route.destination,
-                prefix_length: route.prefix_length,
-                way: way(&route, &names),
-            });
-        }
-    }
-    Ok(())
 }
 
 /// Makes the bridge with the subnet's gateway address, up, if it is not like that already.
@@ -115,20 +64,9 @@ pub(super) fn ensure_bridge(
             .map_err(failed("look up bridge"))?;
     }
     let link = link.ok_or_else(|| netlink("look up bridge", &config.bridge, Errno::NODEV))?;
-    if link.kind != "bridge" {
-        return Err(NetworkError::InterfaceTaken {
-            name: link.name,
-            kind: link.kind,
-        });
-    }
-    sysctl::ignore_router_advertisements(&config.bridge).map_err(|source| {
-        NetworkError::Sysctl {
-            name: format!("net.ipv6.conf.{}.accept_ra", config.bridge),
-            value: "0".to_owned(),
-            source,
-        }
-    })?;
-    ensure_gateway(routes, config, link.index)?;
+    check_own(&link)?;
+    set_sysctls(config)?;
+    ensure_gateways(routes, config, link.index)?;
     routes
         .set_up(link.index)
         .map_err(failed("bring up bridge"))?;
@@ -138,56 +76,25 @@ pub(super) fn ensure_bridge(
     })
 }
 
-/// Forwarding on, and the masquerade. A node without nf_tables keeps pods that reach each other and the node, so
-/// that is a warning and no error; it is returned.
-pub(super) fn ensure_forwarding(
-    config: &NetworkConfig,
-    changes: &mut Changes,
-) -> Result<Option<String>, NetworkError> {
-    let failed = |source| NetworkError::Sysctl {
-        name: "net.ipv4.ip_forward".to_owned(),
-        value: "1".to_owned(),
-        source,
-    };
-    if fs::read_to_string(IP_FORWARD).map_err(failed)?.trim() != "1" {
-        sysctl::write(Path::new(IP_FORWARD), "1").map_err(failed)?;
-        changes.push("set net.ipv4.ip_forward to 1: the node now forwards IPv4 packets".to_owned());
+/// Refuses an interface with the bridge's name that Carpel has not made.
+pub(super) fn check_own(link: &Link) -> Result<(), NetworkError> {
+    let name = link.name.clone();
+    if link.kind != "bridge" {
+        let kind = link.kind.clone();
+        return Err(NetworkError::InterfaceTaken { name, kind });
     }
-    let name = table_name(&config.bridge);
-    let existed = nftables::table_exists(&name);
-    let table = NatTable {
-        name: &name,
-        subnet: config.subnet,
-        bridge: &config.bridge,
-    };
-    match existed.and_then(|existed| nftables::ensure_table(&table).map(|()| existed)) {
-        Ok(true) => Ok(None),
-        Ok(false) => {
-            changes.push(format!(
-                "created the nf_tables table inet {name}, which masquerades {}",
-                config.subnet
-            ));
-            Ok(None)
-        }
-        // The kernel has no nf_tables, or not the family inet (CONFIG_NF_TABLES_INET; Debian's user-mode-linux).
-        Err(errno @ (Errno::OPNOTSUPP | Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT)) => {
-            Ok(Some(format!(
-                "pods reach each other and the node but nothing beyond: the kernel has no nf_tables for IPv4 and \
-                 IPv6 ({errno}), so there is no masquerade"
-            )))
-        }
-        Err(errno) => Ok(Some(format!(
-            "pods reach each other and the node but nothing beyond: creating the nf_tables table inet {name} \
-             failed: {errno}"
-        ))),
+    if !is_own_mac(link.mac) {
+        let mac = mac_text(link.mac);
+        return Err(NetworkError::BridgeForeign { name, mac });
     }
+    Ok(())
 }
 
 /// Removes interfaces of pods that nobody knows: ports of the bridge with names of ours that are not in `known`.
 pub(super) fn remove_unknown_ports(
     routes: &mut RouteSocket,
     bridge: &str,
-    known: &BTreeSet<&str>,
+    known: &BTreeSet<String>,
 ) -> Result<(), NetworkError> {
     let links = routes
         .links()
@@ -222,32 +129,68 @@ pub(super) fn netlink(step: &'static str, object: &str, errno: Errno) -> Network
     }
 }
 
-/// Adds the gateway's address to the bridge and takes others of an earlier configuration away.
-fn ensure_gateway(
+/// What the bridge is told by sysctls: it believes no IPv6 router, and 127.0.0.1 may use it as a way to host ports.
+fn set_sysctls(config: &NetworkConfig) -> Result<(), NetworkError> {
+    let mut wanted = vec![("ipv4", "route_localnet", "1"), ("ipv6", "accept_ra", "0")];
+    if config.subnet_v6.is_some() {
+        wanted.push(("ipv6", "disable_ipv6", "0"));
+    }
+    for (family, name, value) in wanted {
+        let path = format!("/proc/sys/net/{family}/conf/{}/{name}", config.bridge);
+        match sysctl::write(path.as_ref(), value) {
+            Err(error) if family == "ipv6" && error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(|source| NetworkError::Sysctl {
+                name: format!("net/{family}/conf/{}/{name}", config.bridge),
+                value: value.to_owned(),
+                source,
+            })?,
+        }
+    }
+    Ok(())
+}
+
+/// Adds the gateways' addresses to the bridge and takes others of an earlier configuration away.
+fn ensure_gateways(
     routes: &mut RouteSocket,
     config: &NetworkConfig,
     index: u32,
 ) -> Result<(), NetworkError> {
     let failed = |step| move |errno| netlink(step, &config.bridge, errno);
-    let wanted = InterfaceAddress {
-        index,
-        address: config.subnet.gateway(),
-        prefix_length: config.subnet.prefix_length(),
-    };
+    let wanted: Vec<InterfaceAddress> = config
+        .subnets()
+        .iter()
+        .map(|subnet| gateway(subnet, index))
+        .collect();
+    let link_local =
+        |address: IpAddr| matches!(address, IpAddr::V6(ipv6) if ipv6.is_unicast_link_local());
     for found in routes
         .addresses()
         .map_err(failed("list addresses of"))?
         .iter()
-        .filter(|found| found.index == index && **found != wanted)
+        .filter(|found| found.index == index && !wanted.contains(found))
+        .filter(|found| !link_local(found.address))
     {
         match routes.remove_address(found) {
             Ok(()) | Err(Errno::ADDRNOTAVAIL) => {}
             Err(errno) => return Err(netlink("remove an old address of", &config.bridge, errno)),
         }
     }
-    match routes.add_address(&wanted) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(netlink("add the gateway address to", &config.bridge, errno)),
+    for address in &wanted {
+        match routes.add_address(address) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => {
+                return Err(netlink("add the gateway address to", &config.bridge, errno));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn gateway(subnet: &Subnet, index: u32) -> InterfaceAddress {
+    InterfaceAddress {
+        index,
+        address: subnet.gateway(),
+        prefix_length: subnet.prefix_length(),
     }
 }
 
@@ -265,21 +208,4 @@ fn default_route_mtu(routes: &mut RouteSocket) -> Result<u32, NetworkError> {
         .iter()
         .find(|link| Some(link.index) == way_out && !link.loopback)
         .map_or(DEFAULT_MTU, |link| link.mtu))
-}
-
-fn name_of(names: &BTreeMap<u32, &Link>, index: u32) -> String {
-    names
-        .get(&index)
-        .map_or_else(|| format!("number {index}"), |link| link.name.clone())
-}
-
-fn way(route: &Route, names: &BTreeMap<u32, &Link>) -> String {
-    let interface = route.interface.map_or_else(
-        || "to nowhere".to_owned(),
-        |index| format!("dev {}", name_of(names, index)),
-    );
-    match route.gateway {
-        Some(gateway) if gateway != Ipv4Addr::UNSPECIFIED => format!("{interface} via {gateway}"),
-        _ => interface,
-    }
 }

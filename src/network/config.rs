@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::error::NetworkError;
-use super::subnet::Ipv4Subnet;
+use super::subnet::{Ipv4Subnet, Subnet};
+use super::subnet_v6::Ipv6Subnet;
 
 /// Whether the built-in bridge gives pods their network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +25,8 @@ pub struct NetworkConfig {
     pub bridge: String,
     /// The pods' addresses; the bridge has the first. Default `10.63.0.0/16`.
     pub subnet: Ipv4Subnet,
+    /// The pods' IPv6 addresses, the bridge has the first. Default: pods have IPv4 only.
+    pub subnet_v6: Option<Ipv6Subnet>,
     /// Largest packet of a pod's interface, in bytes. Default: as the interface of the node's default route.
     pub mtu: Option<u32>,
     /// Below it, in `network/`, is one durable record per sandbox. Default `/var/lib/carpel`.
@@ -38,6 +41,7 @@ impl Default for NetworkConfig {
             built_in: BuiltIn::default(),
             bridge: "carpel0".to_owned(),
             subnet: Ipv4Subnet::DEFAULT,
+            subnet_v6: None,
             mtu: None,
             state_directory: PathBuf::from("/var/lib/carpel"),
             namespace_directory: PathBuf::from("/run/netns"),
@@ -46,8 +50,25 @@ impl Default for NetworkConfig {
 }
 
 impl NetworkConfig {
-    /// Refuses a bridge name that the kernel would refuse, or that could be taken for a pod's interface.
+    /// The pods' subnets, the main one first.
+    #[must_use]
+    pub fn subnets(&self) -> Vec<Subnet> {
+        std::iter::once(Subnet::V4(self.subnet))
+            .chain(self.subnet_v6.map(Subnet::V6))
+            .collect()
+    }
+
+    /// Refuses a bridge name that the kernel would refuse, or that could be taken for a pod's interface; and an IPv6
+    /// subnet that has not a place for every IPv4 address.
     pub(super) fn check(&self) -> Result<(), NetworkError> {
+        if let Some(subnet_v6) = self.subnet_v6
+            && subnet_v6.places() < self.subnet.places()
+        {
+            return Err(NetworkError::SubnetSize {
+                subnet_v6,
+                subnet: self.subnet,
+            });
+        }
         let name = &self.bridge;
         let letters = name
             .bytes()

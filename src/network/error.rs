@@ -1,16 +1,20 @@
 //! What can go wrong with a pod's network, by step; and the kinds that callers tell apart.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::subnet::Ipv4Subnet;
+use super::port::HostPort;
+use super::subnet::{Ipv4Subnet, Subnet};
+use super::subnet_v6::Ipv6Subnet;
 
 /// What a caller does about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkErrorKind {
     /// Something else on the node has the subnet, the name or the path.
     Conflict,
+    /// Another sandbox has the host port.
+    PortTaken,
     /// No address is left.
     Exhausted,
     /// There is no pod network, by configuration or until CNI brings one.
@@ -32,28 +36,28 @@ pub enum NetworkError {
     /// An interface has an address in the pods' subnet.
     #[error(
         "the pod subnet {subnet} overlaps {address}/{prefix_length} of interface {interface}; \
-         choose another with network.subnet"
+         choose another with {}", subnet.setting()
     )]
     SubnetAddress {
         /// The pods' subnet.
-        subnet: Ipv4Subnet,
+        subnet: Subnet,
         /// The interface that has it.
         interface: String,
         /// Its address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Its prefix.
         prefix_length: u8,
     },
     /// A route leads to the pods' subnet.
     #[error(
         "the pod subnet {subnet} overlaps the route {destination}/{prefix_length} {way}; \
-         choose another with network.subnet"
+         choose another with {}", subnet.setting()
     )]
     SubnetRoute {
         /// The pods' subnet.
-        subnet: Ipv4Subnet,
+        subnet: Subnet,
         /// The destination of the route.
-        destination: Ipv4Addr,
+        destination: IpAddr,
         /// Its prefix.
         prefix_length: u8,
         /// Where it leads, as `dev eth0 via 192.168.1.1`.
@@ -68,6 +72,49 @@ pub enum NetworkError {
         name: String,
         /// What it is.
         kind: String,
+    },
+    /// The bridge was made by another program.
+    #[error(
+        "the bridge {name} exists and was made by another program (its hardware address is {mac}); choose another \
+         network.bridge"
+    )]
+    BridgeForeign {
+        /// The bridge's name.
+        name: String,
+        /// Its hardware address, which is not one of ours.
+        mac: String,
+    },
+    /// The IPv6 subnet has fewer addresses than the IPv4 one.
+    #[error(
+        "network.subnet_v6 {subnet_v6} has fewer addresses than network.subnet {subnet}; choose a shorter prefix"
+    )]
+    SubnetSize {
+        /// The pods' IPv6 subnet.
+        subnet_v6: Ipv6Subnet,
+        /// The pods' subnet.
+        subnet: Ipv4Subnet,
+    },
+    /// The kernel has no IPv6.
+    #[error("network.subnet_v6 is {subnet}, but the kernel has no IPv6")]
+    NoIpv6 {
+        /// The pods' IPv6 subnet.
+        subnet: Ipv6Subnet,
+    },
+    /// Another sandbox has the host port.
+    #[error("host port {port} is taken by sandbox {sandbox}")]
+    HostPortTaken {
+        /// What was asked for.
+        port: HostPort,
+        /// Who has it.
+        sandbox: String,
+    },
+    /// A host port of an address family that the pod does not have.
+    #[error(
+        "host port {port} needs an address of that family in the pod; set network.subnet_v6 for IPv6"
+    )]
+    HostPortFamily {
+        /// What was asked for.
+        port: HostPort,
     },
     /// A name that the kernel would not take.
     #[error("{name:?} cannot be the name of the bridge: 1 to 15 letters, digits, '-', '_' or '.'")]
@@ -176,13 +223,18 @@ impl NetworkError {
             Self::SubnetAddress { .. }
             | Self::SubnetRoute { .. }
             | Self::InterfaceTaken { .. }
+            | Self::BridgeForeign { .. }
             | Self::NamespaceExists { .. }
             | Self::Busy { .. } => NetworkErrorKind::Conflict,
+            Self::HostPortTaken { .. } => NetworkErrorKind::PortTaken,
             Self::Exhausted { .. } => NetworkErrorKind::Exhausted,
             Self::Disabled => NetworkErrorKind::NotReady,
-            Self::InterfaceName { .. } | Self::SandboxId { .. } | Self::SysctlName { .. } => {
-                NetworkErrorKind::InvalidArgument
-            }
+            Self::InterfaceName { .. }
+            | Self::SandboxId { .. }
+            | Self::SysctlName { .. }
+            | Self::SubnetSize { .. }
+            | Self::NoIpv6 { .. }
+            | Self::HostPortFamily { .. } => NetworkErrorKind::InvalidArgument,
             Self::NamespaceMissing { .. } => NetworkErrorKind::NotFound,
             Self::Namespace { source, .. }
             | Self::Netlink { source, .. }

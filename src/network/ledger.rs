@@ -12,7 +12,7 @@
 //! No lock is held while a record is written, so a hung disk stops those who write and nobody who asks. A sandbox's
 //! record has one writer at a time: its phase says whose turn it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -20,12 +20,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::attachment::{Attachment, host_interface, mac, mac_text};
+use super::attachment::{Attachment, Ipv6Attachment, host_interface, mac, mac_text};
+use super::config::NetworkConfig;
 use super::error::NetworkError;
 use super::pool::AddressPool;
+use super::port::{HostPort, Redirect};
 use super::record::{Event, Progress, Record, Records};
 use super::release::Job;
 use super::subnet::Ipv4Subnet;
+use super::subnet_v6::Ipv6Subnet;
 
 /// Where an attachment is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +48,14 @@ enum Phase {
 struct Entry {
     namespace: Option<PathBuf>,
     add: Option<(Attachment, String)>,
+    ports: Vec<HostPort>,
     phase: Phase,
 }
 
 #[derive(Debug)]
 struct Table {
+    subnet: Ipv4Subnet,
+    subnet_v6: Option<Ipv6Subnet>,
     pool: AddressPool,
     entries: BTreeMap<String, Entry>,
 }
@@ -68,10 +74,12 @@ pub(super) enum Begun {
 pub(super) struct Plan {
     /// The pod's side.
     pub(super) attachment: Attachment,
-    /// The pod's address.
-    pub(super) address: Ipv4Addr,
     /// The interface on the node.
     pub(super) host_interface: String,
+    /// The host ports.
+    pub(super) ports: Vec<HostPort>,
+    /// What they are made of.
+    pub(super) redirects: Vec<Redirect>,
 }
 
 /// The name of the pods' interface, which everybody expects.
@@ -80,7 +88,6 @@ const POD_INTERFACE: &str = "eth0";
 /// The ledger.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    subnet: Ipv4Subnet,
     records: Records,
     table: Mutex<Table>,
     /// Changes whenever an attachment is gone.
@@ -89,9 +96,15 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Starts from the records of live sandboxes.
-    pub(super) fn new(subnet: Ipv4Subnet, records: Records, live: Vec<(String, Record)>) -> Self {
+    pub(super) fn new(
+        config: &NetworkConfig,
+        records: Records,
+        live: Vec<(String, Record)>,
+    ) -> Self {
         let mut table = Table {
-            pool: AddressPool::new(subnet),
+            subnet: config.subnet,
+            subnet_v6: config.subnet_v6,
+            pool: AddressPool::new(config.subnet),
             entries: BTreeMap::new(),
         };
         for (sandbox, record) in live {
@@ -100,21 +113,22 @@ impl Ledger {
                 (Some(_), Progress::Started) => Phase::Interrupted,
                 (Some(_), Progress::Complete) => Phase::Attached,
             };
-            if let Some((attachment, _)) = &record.add
-                && let IpAddr::V4(address) = attachment.address
-                && let Err(holder) = table.pool.reserve(address, &sandbox)
-            {
-                tracing::error!(sandbox, %address, holder, "two sandboxes have one address");
+            if let Some((attachment, _)) = &record.add {
+                for address in table.places(attachment) {
+                    if let Err(holder) = table.pool.reserve(address, &sandbox) {
+                        tracing::error!(sandbox, %address, holder, "two sandboxes have one address");
+                    }
+                }
             }
             let entry = Entry {
                 namespace: record.namespace,
                 add: record.add,
+                ports: record.ports,
                 phase,
             };
             table.entries.insert(sandbox, entry);
         }
         Self {
-            subnet,
             records,
             table: Mutex::new(table),
             releases: watch::Sender::new(0),
@@ -146,13 +160,17 @@ impl Ledger {
         self.remove_record(sandbox, forgotten)
     }
 
-    /// Takes an address for an attach that ends with [`Ledger::finish_attach`] or [`Ledger::cancel_attach`]. Does
-    /// not touch the disk.
-    pub(super) fn begin_attach(&self, sandbox: &str) -> Result<Begun, NetworkError> {
+    /// Takes an address and host ports for an attach that ends with [`Ledger::finish_attach`] or
+    /// [`Ledger::cancel_attach`]. Does not touch the disk.
+    pub(super) fn begin_attach(
+        &self,
+        sandbox: &str,
+        ports: &[HostPort],
+    ) -> Result<Begun, NetworkError> {
         let mut table = self.lock();
         match table.attached_or_busy(sandbox)? {
             Some(attachment) => Ok(Begun::Already(attachment)),
-            None => self.reserve(&mut table, sandbox).map(Begun::Started),
+            None => table.reserve(sandbox, ports).map(Begun::Started),
         }
     }
 
@@ -162,7 +180,12 @@ impl Ledger {
             attachment: plan.attachment.clone(),
             host_interface: plan.host_interface.clone(),
         };
-        self.records.append(sandbox, &event)
+        let record = self.records.append(sandbox, &event)?;
+        if plan.ports.is_empty() {
+            return Ok(record);
+        }
+        let ports = plan.ports.clone();
+        self.records.append(sandbox, &Event::HostPorts { ports })
     }
 
     /// Ends an attach of which nothing was made.
@@ -215,6 +238,39 @@ impl Ledger {
             }
             Phase::Unattached | Phase::Abandoned | Phase::Releasing => None,
         }
+    }
+
+    /// The interfaces on the node of all sandboxes that have one, or soon.
+    pub(super) fn host_interfaces(&self) -> BTreeSet<String> {
+        let table = self.lock();
+        table
+            .entries
+            .values()
+            .filter_map(|entry| entry.add.as_ref())
+            .map(|(_, host_interface)| host_interface.clone())
+            .collect()
+    }
+
+    /// The redirections of all sandboxes that are attached.
+    pub(super) fn redirects(&self) -> Vec<Redirect> {
+        let table = self.lock();
+        table
+            .entries
+            .values()
+            .filter(|entry| entry.phase != Phase::Releasing)
+            .flat_map(Entry::redirects)
+            .collect()
+    }
+
+    /// Notes that the sandbox's host ports are closed, so that no start opens them again.
+    pub(super) fn ports_closed(&self, sandbox: &str) -> Result<(), NetworkError> {
+        if let Some(entry) = self.lock().entries.get_mut(sandbox) {
+            entry.ports.clear();
+        }
+        let ports = Vec::new();
+        self.records
+            .append(sandbox, &Event::HostPorts { ports })
+            .map(drop)
     }
 
     /// The interface is gone: the address is free.
@@ -271,33 +327,6 @@ impl Ledger {
             .is_some_and(|entry| entry.add.is_some())
     }
 
-    /// An address and the names that go with it, noted in the table.
-    fn reserve(&self, table: &mut Table, sandbox: &str) -> Result<Plan, NetworkError> {
-        let address = table
-            .pool
-            .allocate(sandbox)
-            .ok_or(NetworkError::Exhausted {
-                subnet: self.subnet,
-                size: table.pool.size(),
-            })?;
-        let attachment = Attachment {
-            interface: POD_INTERFACE.to_owned(),
-            address: IpAddr::V4(address),
-            prefix_length: self.subnet.prefix_length(),
-            gateway: IpAddr::V4(self.subnet.gateway()),
-            mac: mac_text(mac(address)),
-        };
-        let host_interface = host_interface(sandbox, |name| table.has_host_interface(name));
-        let entry = table.entry(sandbox);
-        entry.phase = Phase::Attaching;
-        entry.add = Some((attachment.clone(), host_interface.clone()));
-        Ok(Plan {
-            attachment,
-            address,
-            host_interface,
-        })
-    }
-
     fn remove_record(&self, sandbox: &str, forgotten: Forgotten) -> Result<(), NetworkError> {
         match forgotten {
             Forgotten::Yes => self.records.remove(sandbox),
@@ -325,6 +354,7 @@ impl Table {
             .or_insert_with(|| Entry {
                 namespace: None,
                 add: None,
+                ports: Vec::new(),
                 phase: Phase::Unattached,
             })
     }
@@ -344,16 +374,97 @@ impl Table {
         }
     }
 
-    /// Takes the sandbox's address back.
+    /// An address, the names that go with it, and the host ports, noted in the table.
+    fn reserve(&mut self, sandbox: &str, ports: &[HostPort]) -> Result<Plan, NetworkError> {
+        self.check_ports(sandbox, ports)?;
+        let address = self.pool.allocate(sandbox).ok_or(NetworkError::Exhausted {
+            subnet: self.subnet,
+            size: self.pool.size(),
+        })?;
+        let attachment = self.attachment(address);
+        let redirects = match redirects(ports, &attachment) {
+            Ok(redirects) => redirects,
+            Err(error) => {
+                self.pool.release(address, sandbox);
+                return Err(error);
+            }
+        };
+        let host_interface = host_interface(sandbox, |name| self.has_host_interface(name));
+        let entry = self.entry(sandbox);
+        entry.phase = Phase::Attaching;
+        entry.add = Some((attachment.clone(), host_interface.clone()));
+        entry.ports = ports.to_vec();
+        Ok(Plan {
+            attachment,
+            host_interface,
+            ports: ports.to_vec(),
+            redirects,
+        })
+    }
+
+    /// Refuses host ports that another sandbox has.
+    fn check_ports(&self, sandbox: &str, ports: &[HostPort]) -> Result<(), NetworkError> {
+        for (holder, entry) in &self.entries {
+            let taken = ports
+                .iter()
+                .find(|port| entry.ports.iter().any(|held| held.overlaps(port)));
+            if let Some(port) = taken
+                && holder != sandbox
+            {
+                return Err(NetworkError::HostPortTaken {
+                    port: *port,
+                    sandbox: holder.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// What a pod with this address has: the same place in the IPv6 subnet.
+    fn attachment(&self, address: Ipv4Addr) -> Attachment {
+        Attachment {
+            interface: POD_INTERFACE.to_owned(),
+            address: IpAddr::V4(address),
+            prefix_length: self.subnet.prefix_length(),
+            gateway: IpAddr::V4(self.subnet.gateway()),
+            mac: mac_text(mac(address)),
+            ipv6: self.subnet_v6.map(|subnet| Ipv6Attachment {
+                address: subnet.address(self.subnet.place(address)),
+                prefix_length: subnet.prefix_length(),
+                gateway: subnet.address(1),
+            }),
+        }
+    }
+
+    /// The IPv4 addresses that an attachment keeps from others: its own, and the one whose place in the IPv6 subnet it
+    /// has, which is another one if the IPv4 subnet was reconfigured.
+    fn places(&self, attachment: &Attachment) -> Vec<Ipv4Addr> {
+        let mut places = Vec::new();
+        if let IpAddr::V4(address) = attachment.address {
+            places.push(address);
+        }
+        if let (Some(subnet), Some(ipv6)) = (self.subnet_v6, &attachment.ipv6)
+            && let Some(place) = subnet.place(ipv6.address)
+        {
+            let address = self.subnet.address(place);
+            if !places.contains(&address) {
+                places.push(address);
+            }
+        }
+        places
+    }
+
+    /// Takes the sandbox's address and ports back.
     fn free(&mut self, sandbox: &str) {
         let Some(entry) = self.entries.get_mut(sandbox) else {
             return;
         };
         entry.phase = Phase::Unattached;
-        if let Some((attachment, _)) = entry.add.take()
-            && let IpAddr::V4(address) = attachment.address
-        {
-            self.pool.release(address, sandbox);
+        entry.ports.clear();
+        if let Some((attachment, _)) = entry.add.take() {
+            for address in self.places(&attachment) {
+                self.pool.release(address, sandbox);
+            }
         }
     }
 
@@ -383,8 +494,26 @@ impl Entry {
         Some(Job {
             sandbox: sandbox.to_owned(),
             host_interface: host_interface.clone(),
+            redirects: self.redirects(),
         })
     }
+
+    fn redirects(&self) -> Vec<Redirect> {
+        // They were made before, so they can be made again.
+        self.add
+            .as_ref()
+            .and_then(|(attachment, _)| redirects(&self.ports, attachment).ok())
+            .unwrap_or_default()
+    }
+}
+
+fn redirects(ports: &[HostPort], attachment: &Attachment) -> Result<Vec<Redirect>, NetworkError> {
+    let addresses = attachment.addresses();
+    let each: Vec<Vec<Redirect>> = ports
+        .iter()
+        .map(|port| port.redirects(&addresses))
+        .collect::<Result<_, _>>()?;
+    Ok(each.into_iter().flatten().collect())
 }
 
 fn busy(sandbox: &str, doing: &'static str) -> NetworkError {

@@ -1,14 +1,17 @@
 //! The pod network: namespaces with a path, and the built-in bridge that attaches pods without any binary of the host.
 //!
 //! [`Network`] is the door. A sandbox's network namespace is made by a thread that is used up by it, and bound to a
-//! path. The built-in network gives it a veth pair on a bridge, an IPv4 address from a pool with durable records, a
-//! default route and a masquerade, by netlink alone. Every step is announced in a record before it is taken, so a
+//! path. The built-in network gives it a veth pair on a bridge, an address from a pool with durable records (IPv4, and
+//! IPv6 if there is a subnet for it), a default route, a masquerade and host ports, by netlink alone. Every step is announced in a record before it is taken, so a
 //! start removes what a daemon that died left behind.
 //!
 //! ```text
 //! service ─┬─ namespace, sysctl           namespaces with a path
-//!          ├─ ledger ── pool, record      who has what, durable
-//!          ├─ built_in ─┬─ bridge         bridge, forwarding, conflicts
+//!          ├─ ledger ── pool, port, record   who has what, durable
+//!          ├─ built_in ─┬─ conflicts      what is in the way
+//!          │            ├─ bridge         the bridge and its ports
+//!          │            ├─ forwarding     the node's sysctls and table
+//!          │            ├─ conntrack      flows past host ports
 //!          │            └─ status         who else drops packets
 //!          └─ release                     deletion off everybody's path
 //! route (rtnetlink), nftables ── netlink  messages to the kernel
@@ -20,12 +23,17 @@ mod attachment;
 mod bridge;
 mod built_in;
 mod config;
+mod conflicts;
+mod conntrack;
 mod error;
+mod forwarding;
 mod ledger;
 mod namespace;
 mod netlink;
 mod nftables;
+mod node_settings;
 mod pool;
+mod port;
 mod record;
 mod recovery;
 mod release;
@@ -33,15 +41,18 @@ mod route;
 mod service;
 mod status;
 mod subnet;
+mod subnet_v6;
 mod sysctl;
 
-pub use attachment::{Attachment, InterfaceStatistics};
+pub use attachment::{Attachment, InterfaceStatistics, Ipv6Attachment};
 pub use config::{BuiltIn, NetworkConfig};
 pub use error::{NetworkError, NetworkErrorKind};
 pub use namespace::NetworkNamespace;
+pub use port::{HostPort, Transport};
 pub use service::Network;
 pub use status::{NetworkStatus, foreign_drops};
-pub use subnet::{Ipv4Subnet, SubnetError};
+pub use subnet::{Ipv4Subnet, Subnet, SubnetError};
+pub use subnet_v6::{Ipv6Subnet, Ipv6SubnetError};
 
 #[cfg(test)]
 mod tests;

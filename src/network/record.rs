@@ -2,8 +2,8 @@
 //! daemon that died at any instruction knows what to remove.
 //!
 //! A file has one JSON object a line: the namespace's path, then the attachment *before* anything of it is made
-//! ("ADD started", synced), then that it is complete, then that it was released. The file goes when namespace and
-//! attachment are gone. A line torn by a power cut is ignored: what it announced did not survive that either.
+//! ("ADD started", synced) and its host ports, then that it is complete, then that it was released. The file goes when
+//! namespace and attachment are gone. A line torn by a power cut is ignored: what it announced did not survive that either.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attachment::Attachment;
 use super::error::NetworkError;
+use super::port::HostPort;
 
 /// A line of a record. Unknown fields are ignored, unknown lines too: a newer daemon may have written them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,11 @@ pub(super) enum Event {
         /// The interface on the node.
         host_interface: String,
     },
+    /// The sandbox is about to get these host ports, or has no more of them: the last line of this kind holds.
+    HostPorts {
+        /// The ports.
+        ports: Vec<HostPort>,
+    },
     /// The attachment is complete.
     Attached,
     /// The attachment is gone and the address free.
@@ -46,6 +52,8 @@ pub(super) struct Record {
     pub(super) add: Option<(Attachment, String)>,
     /// How far the attachment got.
     pub(super) progress: Progress,
+    /// The host ports.
+    pub(super) ports: Vec<HostPort>,
 }
 
 /// How far an attachment got.
@@ -70,7 +78,11 @@ impl Record {
                 self.progress = Progress::Started;
             }
             Event::Attached => self.progress = Progress::Complete,
-            Event::Released => self.add = None,
+            Event::HostPorts { ports } => self.ports = ports,
+            Event::Released => {
+                self.add = None;
+                self.ports = Vec::new();
+            }
         }
     }
 }
@@ -99,7 +111,9 @@ impl Records {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.directory).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            let Ok(sandbox) = entry.file_name().into_string() else {
+            let name = entry.file_name().into_string().ok();
+            // Names with a dot in front are not sandboxes'.
+            let Some(sandbox) = name.filter(|name| !name.starts_with('.')) else {
                 continue;
             };
             let changed = entry.metadata().and_then(|data| data.modified());
@@ -208,6 +222,7 @@ fn parse(sandbox: &str, text: &[u8]) -> Record {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
+    use super::super::port::Transport;
     use super::*;
 
     fn attachment() -> Attachment {
@@ -217,6 +232,18 @@ mod tests {
             prefix_length: 16,
             gateway: IpAddr::V4(Ipv4Addr::new(10, 63, 0, 1)),
             mac: "02:ca:0a:3f:00:02".to_owned(),
+            ipv6: None,
+        }
+    }
+
+    fn ports() -> Event {
+        Event::HostPorts {
+            ports: vec![HostPort {
+                transport: Transport::Udp,
+                host_port: 53,
+                host_address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                port: 5353,
+            }],
         }
     }
 
@@ -244,10 +271,14 @@ mod tests {
             namespace: Some(PathBuf::from("/run/netns/carpel-a")),
             add: Some((attachment(), "carpel00000001".to_owned())),
             progress: Progress::Complete,
+            ports: Vec::new(),
         };
         assert_eq!(records.load().unwrap(), [("a".to_owned(), expected)]);
+        records.append("a", &ports()).unwrap();
+        assert_eq!(records.load().unwrap()[0].1.ports.len(), 1);
         records.append("a", &Event::Released).unwrap();
         assert_eq!(records.load().unwrap()[0].1.add, None);
+        assert_eq!(records.load().unwrap()[0].1.ports, []);
         records.remove("a").unwrap();
         records.remove("a").unwrap();
         assert_eq!(records.load().unwrap(), []);
@@ -258,12 +289,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let records = Records::open(directory.path()).unwrap();
         records.append("a", &started()).unwrap();
+        records.append("a", &ports()).unwrap();
         records.append("a", &Event::Attached).unwrap();
         assert_eq!(
             fs::read_to_string(directory.path().join("network/a")).unwrap(),
             "{\"event\":\"add_started\",\"attachment\":{\"interface\":\"eth0\",\"address\":\"10.63.0.2\",\
              \"prefix_length\":16,\"gateway\":\"10.63.0.1\",\"mac\":\"02:ca:0a:3f:00:02\"},\
-             \"host_interface\":\"carpel00000001\"}\n{\"event\":\"attached\"}\n"
+             \"host_interface\":\"carpel00000001\"}\n\
+             {\"event\":\"host_ports\",\"ports\":[{\"transport\":\"udp\",\"host_port\":53,\
+             \"host_address\":\"127.0.0.1\",\"port\":5353}]}\n{\"event\":\"attached\"}\n"
         );
     }
 

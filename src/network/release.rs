@@ -3,6 +3,7 @@
 //! One thread takes what has been handed to it, all that is waiting at once. An address is free only when the
 //! interface is gone, so what fails is tried again until it works.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -10,8 +11,12 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::bridge;
+use super::conntrack;
 use super::error::NetworkError;
 use super::ledger::Ledger;
+use super::nftables;
+use super::port::Redirect;
 use super::route::RouteSocket;
 
 /// The group of links (`ip link show group`) that are being deleted: an arbitrary number, "carp" in ASCII.
@@ -26,15 +31,32 @@ pub(super) struct Job {
     pub(super) sandbox: String,
     /// Its interface on the node.
     pub(super) host_interface: String,
+    /// The redirections to it that are still there.
+    pub(super) redirects: Vec<Redirect>,
+}
+
+/// Closes the host ports of an attachment that is to go, and forgets the flows through them.
+pub(super) fn close_ports(ledger: &Ledger, table: &str, job: &mut Job) -> Result<(), NetworkError> {
+    if job.redirects.is_empty() {
+        return Ok(());
+    }
+    nftables::remove_redirects(table, &job.redirects)
+        .map_err(|errno| bridge::netlink("close the host ports of", &job.sandbox, errno))?;
+    if let Err(errno) = conntrack::forget_redirected(&job.redirects) {
+        // Those who go on sending wait for the flow's own end, half a minute after their last packet.
+        tracing::debug!(sandbox = job.sandbox, error = %errno, "flows to a pod that goes were not forgotten");
+    }
+    job.redirects.clear();
+    ledger.ports_closed(&job.sandbox)
 }
 
 /// Starts the thread. It ends when the sender is dropped and the last job is done. The queue needs no bound of
 /// its own: a sandbox is in it once at most.
-pub(super) fn start(ledger: Arc<Ledger>) -> Result<Sender<Job>, NetworkError> {
+pub(super) fn start(ledger: Arc<Ledger>, table: String) -> Result<Sender<Job>, NetworkError> {
     let (sender, receiver) = channel();
     thread::Builder::new()
         .name("network-release".to_owned())
-        .spawn(move || run(&receiver, &ledger))
+        .spawn(move || run(&receiver, &ledger, &table))
         .map_err(|source| NetworkError::Thread {
             step: "start the thread that deletes interfaces",
             source,
@@ -42,20 +64,21 @@ pub(super) fn start(ledger: Arc<Ledger>) -> Result<Sender<Job>, NetworkError> {
     Ok(sender)
 }
 
-fn run(receiver: &Receiver<Job>, ledger: &Ledger) {
+fn run(receiver: &Receiver<Job>, ledger: &Ledger, table: &str) {
     let mut jobs: Vec<Job> = Vec::new();
     let mut open = Open::Yes;
     while open == Open::Yes || !jobs.is_empty() {
         open = receive(receiver, &mut jobs);
-        jobs = match delete(&jobs) {
+        jobs = match delete(ledger, table, &mut jobs) {
             Ok(()) => {
                 for job in &jobs {
                     ledger.released(&job.sandbox);
                 }
                 Vec::new()
             }
-            Err(errno) => {
-                tracing::warn!(interfaces = jobs.len(), error = %errno, "deleting pods' interfaces is tried again");
+            Err(error) => {
+                let cause = error.source().map(ToString::to_string);
+                tracing::warn!(interfaces = jobs.len(), %error, cause, "deleting pods' interfaces is tried again");
                 jobs
             }
         };
@@ -90,8 +113,16 @@ fn receive(receiver: &Receiver<Job>, jobs: &mut Vec<Job>) -> Open {
     Open::Yes
 }
 
-/// Deletes the interfaces of all jobs. One that is gone already is done.
-fn delete(jobs: &[Job]) -> Result<(), Errno> {
+/// Closes the ports and deletes the interfaces of all jobs. What is gone already is done.
+fn delete(ledger: &Ledger, table: &str, jobs: &mut [Job]) -> Result<(), NetworkError> {
+    for job in &mut *jobs {
+        close_ports(ledger, table, job)?;
+    }
+    delete_links(jobs)
+        .map_err(|errno| bridge::netlink("delete interfaces of", "pods that ended", errno))
+}
+
+fn delete_links(jobs: &[Job]) -> Result<(), Errno> {
     if jobs.is_empty() {
         return Ok(());
     }

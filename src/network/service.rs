@@ -13,6 +13,7 @@ use super::config::{BuiltIn, NetworkConfig};
 use super::error::NetworkError;
 use super::ledger::{Begun, Ledger, Plan};
 use super::namespace::{self, NetworkNamespace, RouterAdvertisements};
+use super::port::HostPort;
 use super::record::Records;
 use super::recovery;
 use super::release::{self, Job};
@@ -44,11 +45,12 @@ enum Directory {
 
 impl Network {
     /// Starts: everything that is recorded for sandboxes not in `live` is removed, and the bridge is made if the
-    /// built-in network is enabled.
+    /// built-in network is enabled. If something else on the node has the subnet or the bridge's name, nothing is
+    /// changed, and the status says so until that has ended.
     ///
     /// # Errors
     ///
-    /// `Conflict` before anything is changed if something else on the node has the subnet or the bridge's name.
+    /// `InvalidArgument` for a configuration that cannot be, `System` if the kernel or the disk refuses.
     pub async fn start(
         config: NetworkConfig,
         live: &BTreeSet<String>,
@@ -132,23 +134,25 @@ impl Network {
         .await
     }
 
-    /// Gives the pod its interface, address and default route. A second time returns the same. The caller's
+    /// Gives the pod its interface, address, default route and host ports. A second time returns the same. The caller's
     /// giving up does not leave it half-way: it ends, and can be detached.
     ///
     /// # Errors
     ///
-    /// `NotReady` without a pod network, `Exhausted` without a free address; whatever was made is removed again.
+    /// `NotReady` without a pod network, `Exhausted` without a free address, `Conflict` if another sandbox has a host
+    /// port; whatever was made is removed again.
     pub async fn attach(
         &self,
         sandbox: &str,
         namespace: &NetworkNamespace,
+        ports: &[HostPort],
     ) -> Result<Attachment, NetworkError> {
         check_id(sandbox)?;
         if self.inner.built_in.is_none() {
             return Err(NetworkError::Disabled);
         }
         // Noted before the first wait: from here on a detach waits for what is begun.
-        let plan = match self.inner.ledger.begin_attach(sandbox)? {
+        let plan = match self.inner.ledger.begin_attach(sandbox, ports)? {
             Begun::Already(attachment) => return Ok(attachment),
             Begun::Started(plan) => plan,
         };
@@ -158,18 +162,28 @@ impl Network {
             .map_err(|error| ended("attach a pod", error))?
     }
 
-    /// Hands the pod's attachment to the background for deletion; that takes the kernel some 20 ms more. Nothing to
-    /// do is fine, and so is a namespace that is gone.
+    /// Closes the pod's host ports, and hands its attachment to the background for deletion; that takes the kernel
+    /// some 20 ms more. Nothing to do is fine, and so is a namespace that is gone.
     ///
     /// # Errors
     ///
     /// `InvalidArgument` for an id that none of ours can be.
     pub async fn detach(&self, sandbox: &str) -> Result<(), NetworkError> {
         check_id(sandbox)?;
-        if let Some(job) = self.inner.ledger.begin_release(sandbox) {
+        let Some(job) = self.inner.ledger.begin_release(sandbox) else {
+            return Ok(());
+        };
+        if job.redirects.is_empty() {
             self.inner.release(job);
+            return Ok(());
         }
-        Ok(())
+        // The next pod may ask for the same ports.
+        let inner = Arc::clone(&self.inner);
+        blocking("close host ports", move || {
+            inner.close_and_release(job);
+            Ok(())
+        })
+        .await
     }
 
     /// Waits until what [`Network::detach`] handed on is gone and the address free.
@@ -228,8 +242,8 @@ impl Network {
         .await
     }
 
-    /// Removes everything that the network made on this node: attachments, namespaces, bridge, table, records.
-    /// `net.ipv4.ip_forward` stays, as others may rely on it by now.
+    /// Removes everything that the network made on this node: attachments, namespaces, bridge, table, records; and
+    /// gives its sysctls back.
     ///
     /// # Errors
     ///
@@ -242,8 +256,10 @@ impl Network {
         }
         let inner = Arc::clone(&self.inner);
         blocking("reset the network", move || {
-            if let Some(built_in) = &inner.built_in {
-                built_in.reset()?;
+            if inner.built_in.is_some() {
+                for sentence in BuiltInNetwork::reset(&inner.config)? {
+                    tracing::info!("{sentence}");
+                }
             }
             inner.records.remove_directory()
         })
@@ -295,11 +311,20 @@ impl Inner {
         blocking("finish an attachment", move || {
             let (result, job) = self.ledger.finish_attach(&sandbox, outcome);
             if let Some(job) = job {
-                self.release(job);
+                self.close_and_release(job);
             }
             result.map(|()| plan.attachment.clone())
         })
         .await
+    }
+
+    fn close_and_release(&self, mut job: Job) {
+        let table = bridge::table_name(&self.config.bridge);
+        if let Err(error) = release::close_ports(&self.ledger, &table, &mut job) {
+            // The thread tries it again until it works.
+            tracing::warn!(sandbox = job.sandbox, %error, "host ports are closed later");
+        }
+        self.release(job);
     }
 
     fn release(&self, job: Job) {
@@ -341,20 +366,16 @@ fn start(config: NetworkConfig, live: &BTreeSet<String>) -> Result<Network, Netw
         .load()?
         .into_iter()
         .partition(|(sandbox, _)| live.contains(sandbox));
-    let known: BTreeSet<&str> = live
-        .iter()
-        .filter_map(|(_, record)| record.add.as_ref())
-        .map(|(_, host_interface)| host_interface.as_str())
-        .collect();
+    let ledger = Arc::new(Ledger::new(&config, records.clone(), live));
     let built_in = match config.built_in {
-        BuiltIn::Enabled => Some(BuiltInNetwork::start(&config, &known)?),
+        BuiltIn::Enabled => Some(BuiltInNetwork::start(&config, Arc::clone(&ledger))?),
         BuiltIn::Disabled => None,
     };
     for (sandbox, record) in &leftovers {
         recovery::remove_leftover(&records, sandbox, record)?;
     }
-    let ledger = Arc::new(Ledger::new(config.subnet, records.clone(), live));
-    let release = Mutex::new(release::start(Arc::clone(&ledger))?);
+    let table = bridge::table_name(&config.bridge);
+    let release = Mutex::new(release::start(Arc::clone(&ledger), table)?);
     Ok(Network {
         inner: Arc::new(Inner {
             config,

@@ -1,10 +1,12 @@
-//! An IPv4 subnet: its text, its bounds, what overlaps it.
+//! An IPv4 subnet: its text, its bounds, what overlaps it; and a subnet of either family.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use super::subnet_v6::Ipv6Subnet;
 
 /// The subnet that the built-in network takes addresses from, as `10.63.0.0/16`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,63 @@ pub enum SubnetError {
         /// The prefix.
         prefix_length: u8,
     },
+}
+
+/// A subnet of pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subnet {
+    /// `network.subnet`.
+    V4(Ipv4Subnet),
+    /// `network.subnet_v6`.
+    V6(Ipv6Subnet),
+}
+
+impl Subnet {
+    /// The bridge's own address.
+    #[must_use]
+    pub fn gateway(&self) -> IpAddr {
+        match self {
+            Self::V4(subnet) => subnet.gateway().into(),
+            Self::V6(subnet) => subnet.address(1).into(),
+        }
+    }
+
+    /// The number of leading bits that all addresses share.
+    #[must_use]
+    pub fn prefix_length(&self) -> u8 {
+        match self {
+            Self::V4(subnet) => subnet.prefix_length(),
+            Self::V6(subnet) => subnet.prefix_length(),
+        }
+    }
+
+    /// Whether the subnet and another network have an address in common.
+    #[must_use]
+    pub fn overlaps(&self, address: IpAddr, prefix_length: u8) -> bool {
+        match (self, address) {
+            (Self::V4(subnet), IpAddr::V4(address)) => subnet.overlaps(address, prefix_length),
+            (Self::V6(subnet), IpAddr::V6(address)) => subnet.overlaps(address, prefix_length),
+            _ => false,
+        }
+    }
+
+    /// The configuration's key.
+    #[must_use]
+    pub fn setting(&self) -> &'static str {
+        match self {
+            Self::V4(_) => "network.subnet",
+            Self::V6(_) => "network.subnet_v6",
+        }
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(subnet) => subnet.fmt(formatter),
+            Self::V6(subnet) => subnet.fmt(formatter),
+        }
+    }
 }
 
 impl Ipv4Subnet {
@@ -83,6 +142,24 @@ impl Ipv4Subnet {
             Ipv4Addr::from(network.saturating_add(2)),
             Ipv4Addr::from(broadcast.saturating_sub(1)),
         )
+    }
+
+    /// The place of an address in the subnet.
+    #[must_use]
+    pub fn place(&self, address: Ipv4Addr) -> u32 {
+        u32::from(address).saturating_sub(u32::from(self.network))
+    }
+
+    /// The address at a place.
+    #[must_use]
+    pub fn address(&self, place: u32) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.network).saturating_add(place))
+    }
+
+    /// How many places the subnet has.
+    #[must_use]
+    pub fn places(&self) -> u64 {
+        1 << 32_u8.saturating_sub(self.prefix_length)
     }
 
     /// Whether the address lies in the subnet.

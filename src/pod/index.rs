@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::error::{PodError, PodErrorKind, Subject};
+use super::host_ports;
 use super::sandbox_state::{Pod, SandboxPhase};
 use super::slot::PodSlot;
 use crate::oci::{SandboxConfig, SandboxMetadata};
@@ -35,7 +36,8 @@ impl Index {
     /// Adds a sandbox under its key, unless the key is taken.
     ///
     /// # Errors
-    /// `AlreadyExists` if it is taken by a sandbox of another configuration, or by one that is stopped.
+    /// `AlreadyExists` if it is taken by a sandbox of another configuration, or by one that is stopped;
+    /// `FailedPrecondition` if another sandbox has one of its host ports.
     pub(super) fn reserve(
         &self,
         slot: &Arc<PodSlot>,
@@ -56,6 +58,8 @@ impl Index {
             }
             return Err(taken(&pod, same));
         }
+        let pods: Vec<Arc<Pod>> = tables.sandboxes.values().map(|slot| slot.pod()).collect();
+        host_ports::check_free(&slot.id, config, pods.iter().map(AsRef::as_ref))?;
         tables.keys.insert(config.metadata.clone(), slot.id.clone());
         tables.sandboxes.insert(slot.id.clone(), Arc::clone(slot));
         Ok(Reservation::New)

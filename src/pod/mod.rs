@@ -10,6 +10,7 @@ mod error;
 mod exec;
 mod exit_file;
 mod files;
+mod host_ports;
 mod identifier;
 mod image_volumes;
 mod index;

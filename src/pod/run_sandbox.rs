@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::error::{PodError, PodErrorKind, Subject};
 use super::files;
+use super::host_ports;
 use super::parts::{DefaultSysctls, NamespaceHandle, SandboxCgroups};
 use super::procedure::{
     Change, Context, Failure, Outcome, ReadySandbox, persist_error, shim_error,
@@ -350,6 +351,7 @@ pub(super) fn check(config: &SandboxConfig, runtime_handler: &str) -> Result<(),
             "user namespaces (userns_options) are not built yet",
         ));
     }
+    host_ports::check(config).map_err(invalid)?;
     sysctls::check(config).map_err(invalid)
 }
 

@@ -79,6 +79,12 @@ fn port_mapping(index: usize, mapping: wire::PortMapping) -> Result<PortMapping,
         let problem = format!("{:?} is not an address", mapping.host_ip);
         return Err(InvalidField::new(field("host_ip"), problem));
     }
+    if mapping.host_port != 0 && mapping.container_port == 0 {
+        return Err(InvalidField::new(
+            field("container_port"),
+            "is 0 with a host_port",
+        ));
+    }
     Ok(PortMapping {
         protocol,
         container_port: port(mapping.container_port, "container_port")?,

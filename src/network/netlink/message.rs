@@ -73,6 +73,17 @@ impl Message {
         self
     }
 
+    /// Sets `NLM_F_ACK`.
+    pub(in crate::network) fn ask_for_acknowledgement(&mut self) {
+        const ACKNOWLEDGE: u8 = 0x4;
+        const FLAGS: usize = 6;
+        // The flag is in the low byte of two.
+        let low = FLAGS + usize::from(cfg!(target_endian = "big"));
+        if let Some(flags) = self.bytes.get_mut(low) {
+            *flags |= ACKNOWLEDGE;
+        }
+    }
+
     /// Numbers the message; answers carry the number.
     pub(super) fn set_sequence(&mut self, sequence: u32) {
         self.put(8, &sequence.to_ne_bytes());

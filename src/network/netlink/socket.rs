@@ -130,26 +130,18 @@ impl Socket {
             .map_err(|(_, errno)| errno)
     }
 
-    /// Sends a transaction (nfnetlink batch) whose inner requests have `NLM_F_ACK`: after a refusal nothing
-    /// of it has happened and nobody knows how many answers follow, so the socket is used up.
-    pub(in crate::network) fn transaction(
-        mut self,
-        messages: &mut [Message],
-        acknowledgements: usize,
-    ) -> Result<(), Errno> {
+    /// Sends a transaction (nfnetlink batch) of which one request has `NLM_F_ACK`: after a refusal nothing of it has
+    /// happened and nobody knows how many answers follow, so the socket is used up.
+    pub(in crate::network) fn transaction(mut self, messages: &mut [Message]) -> Result<(), Errno> {
         self.transmit(messages)?;
-        let mut waiting = acknowledgements;
-        let mut buffer = vec![0; ACKNOWLEDGEMENT_BUFFER_LENGTH];
-        while waiting > 0 {
+        // A refusal repeats its request, which may have hundreds of elements.
+        let mut buffer = vec![0; DUMP_BUFFER_LENGTH];
+        loop {
             let packet = self.receive(&mut buffer)?;
-            for part in parts(packet).filter(|part| part.kind == KIND_ERROR) {
-                if let Some(errno) = refused(&part) {
-                    return Err(errno);
-                }
-                waiting = waiting.saturating_sub(1);
+            if let Some(part) = parts(packet).find(|part| part.kind == KIND_ERROR) {
+                return refused(&part).map_or(Ok(()), Err);
             }
         }
-        Ok(())
     }
 
     /// Sends a request without `NLM_F_ACK` and returns its answers: all of a dump (`NLM_F_DUMP`), or the one.

@@ -1,12 +1,17 @@
-//! nf_tables over netlink: the table of the pod network, and who else drops forwarded packets.
+//! nf_tables over netlink: the table of the pod network with the maps of host ports, and who else drops forwarded
+//! packets.
 //!
 //! Numbers: include/uapi/linux/netfilter/nf_tables.h, nfnetlink.h. Numbers inside attributes are big endian.
 
 mod foreign;
+mod network;
+mod redirects;
 mod rule;
 mod table;
+mod transaction;
 
 pub(super) use foreign::{ForeignDrop, foreign_drops};
+pub(super) use redirects::{add_redirects, remove_redirects};
 pub(super) use table::{NatTable, delete_table, ensure_table, table_exists};
 
 use super::netlink::{Message, text};
@@ -20,6 +25,9 @@ const NEW_CHAIN: u16 = SUBSYSTEM | 3;
 const GET_CHAIN: u16 = SUBSYSTEM | 4;
 const NEW_RULE: u16 = SUBSYSTEM | 6;
 const GET_RULE: u16 = SUBSYSTEM | 7;
+const NEW_SET: u16 = SUBSYSTEM | 9;
+const NEW_ELEMENT: u16 = SUBSYSTEM | 12;
+const DELETE_ELEMENT: u16 = SUBSYSTEM | 14;
 
 const TABLE_NAME: u16 = 1;
 const CHAIN_TABLE: u16 = 1;
@@ -38,28 +46,37 @@ const EXPRESSION_DATA: u16 = 2;
 const IMMEDIATE_DATA: u16 = 2;
 const DATA_VERDICT: u16 = 2;
 const VERDICT_CODE: u16 = 1;
+const VERDICT_CHAIN: u16 = 2;
+/// `NFTA_DATA_VALUE`.
+const DATA_VALUE: u16 = 1;
 
 /// `NFPROTO_INET`: rules for IPv4 and IPv6.
 const INET: u8 = 1;
 /// `NFPROTO_IPV4`.
 const IPV4: u8 = 2;
+/// `NFPROTO_IPV6`.
+const IPV6: u8 = 10;
 /// `NFPROTO_UNSPEC`: every family, in dumps.
 const ANY: u8 = 0;
+/// `NF_INET_PRE_ROUTING`.
+const HOOK_PREROUTING: u32 = 0;
 /// `NF_INET_FORWARD`.
 const HOOK_FORWARD: u32 = 2;
+/// `NF_INET_LOCAL_OUT`.
+const HOOK_OUTPUT: u32 = 3;
 /// `NF_INET_POST_ROUTING`.
 const HOOK_POSTROUTING: u32 = 4;
 /// `NF_DROP`.
 const DROP: u32 = 0;
 /// `NF_ACCEPT`.
 const ACCEPT: u32 = 1;
+/// `NFT_JUMP`, which is -3.
+const JUMP: u32 = 0xffff_fffd;
 
-/// `NLM_F_ACK`.
-const ACKNOWLEDGE: u16 = 0x4;
-/// `NLM_F_CREATE | NLM_F_ACK`.
-const CREATE: u16 = 0x400 | ACKNOWLEDGE;
-/// `NLM_F_CREATE | NLM_F_APPEND | NLM_F_ACK`.
-const APPEND: u16 = 0x400 | 0x800 | ACKNOWLEDGE;
+/// `NLM_F_CREATE`.
+const CREATE: u16 = 0x400;
+/// `NLM_F_CREATE | NLM_F_APPEND`.
+const APPEND: u16 = 0x400 | 0x800;
 /// `NLM_F_ROOT | NLM_F_MATCH`.
 const DUMP: u16 = 0x300;
 

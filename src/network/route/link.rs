@@ -23,8 +23,10 @@ const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_STATE: u16 = 1;
+const IFLA_BRPORT_MODE: u16 = 4;
 const VETH_INFO_PEER: u16 = 1;
 
 /// `IFF_UP`.
@@ -45,6 +47,8 @@ pub(in crate::network) struct Link {
     pub(in crate::network) index: u32,
     /// Its name.
     pub(in crate::network) name: String,
+    /// Its hardware address; zeros if it has none of 6 bytes.
+    pub(in crate::network) mac: [u8; 6],
     /// The driver (`bridge`, `veth`), empty for hardware and loopback.
     pub(in crate::network) kind: String,
     /// The number of the bridge that it is a port of.
@@ -159,6 +163,21 @@ impl RouteSocket {
         self.0.request(message)
     }
 
+    /// Lets a bridge send a packet back through the port that it came from. A pod that asks for its own host port
+    /// needs it where `br_netfilter` redirects packets inside the bridge.
+    pub(in crate::network) fn set_hairpin(&mut self, name: &str) -> Result<(), Errno> {
+        let mut message = Message::new(RTM_NEWLINK, ACKNOWLEDGE, &header(0, 0, 0));
+        message
+            .text(IFLA_IFNAME, name)
+            .nested(IFLA_LINKINFO, |info| {
+                info.text(IFLA_INFO_SLAVE_KIND, "bridge");
+                info.nested(IFLA_INFO_SLAVE_DATA, |port| {
+                    port.attribute(IFLA_BRPORT_MODE, &[1]);
+                });
+            });
+        self.0.request(message)
+    }
+
     /// Puts a link into a group, so that it can be deleted with others.
     pub(in crate::network) fn set_group(&mut self, name: &str, group: u32) -> Result<(), Errno> {
         let mut message = Message::new(RTM_SETLINK, ACKNOWLEDGE, &header(0, 0, 0));
@@ -228,6 +247,7 @@ fn parse(payload: &[u8]) -> Option<Link> {
     for (kind, value) in attributes(rest) {
         match kind {
             IFLA_IFNAME => link.name = text(value),
+            IFLA_ADDRESS => link.mac = value.try_into().unwrap_or_default(),
             IFLA_MTU => link.mtu = number(value)?,
             IFLA_MASTER => link.master = number(value),
             IFLA_LINKINFO => {

@@ -1,14 +1,14 @@
 //! nf_tables on real kernels: what our table does to packets, and whose chains are found to drop them.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::super::bridge::table_name;
 use super::super::nftables::{ForeignDrop, foreign_drops};
-use super::super::route::{InterfaceAddress, RouteSocket, VethPair};
-use super::{on_a_node, pod, without_nat};
+use super::ports::{AT_PORT_53, AT_PORT_8080};
+use super::{on_a_node, outside, pod, pod_with_ports, without_nat};
 
 /// Feeds rules to nft(8), the other implementation; false without it.
 fn nft(arguments: &[&str], input: &str) -> Option<String> {
@@ -42,22 +42,62 @@ fn root_nft_reads_our_table_as_we_meant_it() {
         if without_nat(&network).await {
             return;
         }
+        let ports = [AT_PORT_8080, AT_PORT_53];
+        drop(pod_with_ports(&network, "pod", &ports).await);
         let Some(text) = nft(&["list", "table", "inet", "carpel"], "") else {
             return;
         };
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        // Some versions show the number.
+        let text = text.replace("priority -100", "priority dstnat");
         assert_eq!(
             words(&text),
             words(
                 "table inet carpel {
+                    map host_address_ports_v4 {
+                        type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
+                        elements = { 127.0.0.1 . udp . 53 : 10.63.0.2 . 5353 }
+                    }
+                    map host_ports_v4 {
+                        type inet_proto . inet_service : ipv4_addr . inet_service
+                        elements = { tcp . 8080 : 10.63.0.2 . 80 }
+                    }
+                    map host_address_ports_v6 {
+                        type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service
+                    }
+                    map host_ports_v6 {
+                        type inet_proto . inet_service : ipv6_addr . inet_service
+                    }
+                    chain host_ports {
+                        dnat ip to ip daddr . meta l4proto . th dport map @host_address_ports_v4
+                        meta nfproto ipv4 dnat ip to meta l4proto . th dport map @host_ports_v4
+                    }
+                    chain guard {
+                        type filter hook prerouting priority raw; policy accept;
+                        iifname \"carpel0\" ip daddr 127.0.0.0/8 drop
+                    }
+                    chain prerouting {
+                        type nat hook prerouting priority dstnat; policy accept;
+                        fib daddr type local jump host_ports
+                    }
+                    chain output {
+                        type nat hook output priority dstnat; policy accept;
+                        fib daddr type local jump host_ports
+                    }
                     chain forward {
                         type filter hook forward priority filter; policy accept;
                         iifname \"carpel0\" accept
                         oifname \"carpel0\" accept
                     }
+                    chain redirects {
+                        type filter hook output priority filter; policy accept;
+                        oifname \"carpel0\" icmp type redirect drop
+                    }
                     chain postrouting {
                         type nat hook postrouting priority srcnat; policy accept;
+                        ip saddr 127.0.0.0/8 oifname \"carpel0\" masquerade
                         ip saddr 10.63.0.0/16 ip daddr != 10.63.0.0/16 oifname != \"carpel0\" masquerade
+                        ip saddr 10.63.0.0/16 ip daddr 10.63.0.0/16 ct status dnat masquerade
                     }
                 }"
             )
@@ -74,35 +114,7 @@ fn root_beyond_the_node_a_pod_has_the_address_of_the_node() {
             return;
         }
         let (pod, attachment) = pod(&network, "pod").await;
-        // A host beyond the node: another bridge, and a namespace on it that has no route back to pods.
-        let outside = network.create_namespace("outside").await.unwrap();
-        let mut routes = RouteSocket::open().unwrap();
-        routes
-            .create_bridge("uplink", [2, 0, 0, 0, 0, 1], 1500)
-            .unwrap();
-        let uplink = routes.link("uplink").unwrap().unwrap().index;
-        let address = |index, last| InterfaceAddress {
-            index,
-            address: Ipv4Addr::new(192, 0, 2, last),
-            prefix_length: 24,
-        };
-        routes.add_address(&address(uplink, 1)).unwrap();
-        routes.set_up(uplink).unwrap();
-        let pair = VethPair {
-            host_name: "to-outside",
-            bridge: uplink,
-            pod_name: "eth0",
-            pod_mac: [2, 0, 0, 0, 0, 2],
-            mtu: 1500,
-            namespace: outside.descriptor(),
-        };
-        routes.create_veth(&pair).unwrap();
-        let mut inside = outside.routes().unwrap();
-        let index = inside.link("eth0").unwrap().unwrap().index;
-        inside
-            .configure(&address(index, 2), Ipv4Addr::new(192, 0, 2, 254))
-            .unwrap();
-
+        let outside = outside(&network).await;
         let there = IpAddr::from([192, 0, 2, 2]);
         let listener = outside
             .inside("listen", || TcpListener::bind((there, 0)).unwrap())

@@ -29,7 +29,7 @@ fn root_fifty_pods_by_ten_workers_get_fifty_addresses() {
                         let sandbox = format!("{worker}-{number}");
                         let namespace = network.create_namespace(&sandbox).await.unwrap();
                         let attaching = Instant::now();
-                        let attachment = network.attach(&sandbox, &namespace).await.unwrap();
+                        let attachment = network.attach(&sandbox, &namespace, &[]).await.unwrap();
                         pods.push((sandbox, attachment, attaching.elapsed()));
                     }
                     pods
@@ -79,7 +79,7 @@ fn root_measure_one_pod_after_the_other() {
             let namespace = network.create_namespace(&sandbox).await.unwrap();
             steps[0].push(started.elapsed());
             let started = Instant::now();
-            drop(network.attach(&sandbox, &namespace).await.unwrap());
+            drop(network.attach(&sandbox, &namespace, &[]).await.unwrap());
             steps[1].push(started.elapsed());
             let started = Instant::now();
             network.detach(&sandbox).await.unwrap();

@@ -1,9 +1,11 @@
 //! The network on real kernels: each test has a network and a mount namespace of its own.
 
+mod dual_stack;
 mod filter;
 mod load;
 mod node;
 mod pods;
+mod ports;
 mod restart;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 
 use super::netlink::{Answers, Family, Message, Socket};
-use super::route::RouteSocket;
+use super::route::{InterfaceAddress, RouteSocket, VethPair};
 use super::*;
 
 /// A node of one test: the thread's own network, mounts and directories.
@@ -43,11 +45,27 @@ impl Node {
     /// Everything that a pod's network leaves on a node, by kind.
     fn counts(&self) -> BTreeMap<&'static str, usize> {
         let mut routes = RouteSocket::open().unwrap();
-        let entries = |path: PathBuf| fs::read_dir(path).map_or(0, Iterator::count);
+        let entries = |path: PathBuf| {
+            fs::read_dir(path).map_or(0, |entries| {
+                let names = entries.map(|entry| entry.unwrap().file_name());
+                names
+                    .filter(|name| !name.to_string_lossy().starts_with('.'))
+                    .count()
+            })
+        };
+        // The kernel gives IPv6 interfaces these by itself, some moments later.
+        let link_local = |address: IpAddr| match address {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(ipv6) => ipv6.is_unicast_link_local() || ipv6.is_multicast(),
+        };
+        let addresses = routes.addresses().unwrap();
+        let addresses = addresses.iter().filter(|found| !link_local(found.address));
+        let all = routes.routes().unwrap();
+        let others = all.iter().filter(|route| !link_local(route.destination));
         BTreeMap::from([
             ("links", routes.links().unwrap().len()),
-            ("addresses", routes.addresses().unwrap().len()),
-            ("routes", routes.routes().unwrap().len()),
+            ("addresses", addresses.count()),
+            ("routes", others.count()),
             (
                 "records",
                 entries(self.config().state_directory.join("network")),
@@ -109,9 +127,58 @@ fn on_a_node<T: Future<Output = ()>>(test: impl FnOnce(Node) -> T + Send + 'stat
 }
 
 async fn pod(network: &Network, sandbox: &str) -> (NetworkNamespace, Attachment) {
+    pod_with_ports(network, sandbox, &[]).await
+}
+
+async fn pod_with_ports(
+    network: &Network,
+    sandbox: &str,
+    ports: &[HostPort],
+) -> (NetworkNamespace, Attachment) {
     let namespace = network.create_namespace(sandbox).await.unwrap();
-    let attachment = network.attach(sandbox, &namespace).await.unwrap();
+    let attachment = network.attach(sandbox, &namespace, ports).await.unwrap();
     (namespace, attachment)
+}
+
+/// A host beyond the node, 192.0.2.2 and 2001:db8::2, on a link of its own to the node, which is 1 there. It has no
+/// route back to pods.
+async fn outside(network: &Network) -> NetworkNamespace {
+    let outside = network.create_namespace("outside").await.unwrap();
+    let mut routes = RouteSocket::open().unwrap();
+    routes
+        .create_bridge("uplink", [2, 0, 0, 0, 0, 1], 1500)
+        .unwrap();
+    let uplink = routes.link("uplink").unwrap().unwrap().index;
+    let addresses = |index, last: u8| {
+        let v6 = format!("2001:db8::{last}").parse().unwrap();
+        [(IpAddr::from([192, 0, 2, last]), 24), (v6, 64)].map(|(address, prefix_length)| {
+            InterfaceAddress {
+                index,
+                address,
+                prefix_length,
+            }
+        })
+    };
+    for address in addresses(uplink, 1) {
+        routes.add_address(&address).unwrap();
+    }
+    routes.set_up(uplink).unwrap();
+    let pair = VethPair {
+        host_name: "to-outside",
+        bridge: uplink,
+        pod_name: "eth0",
+        pod_mac: [2, 0, 0, 0, 0, 2],
+        mtu: 1500,
+        namespace: outside.descriptor(),
+    };
+    routes.create_veth(&pair).unwrap();
+    let mut inside = outside.routes().unwrap();
+    let index = inside.link("eth0").unwrap().unwrap().index;
+    let gateways = ["192.0.2.254", "2001:db8::fe"].map(|text| text.parse().unwrap());
+    let addresses: Vec<_> = addresses(index, 2).into_iter().zip(gateways).collect();
+    inside.configure(index, &addresses).unwrap();
+    routes.wait_forwarding("to-outside").unwrap();
+    outside
 }
 
 async fn remove(network: &Network, sandbox: &str) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 
 use rustix::mount::{MountFlags, mount};
@@ -54,56 +54,100 @@ fn root_an_address_in_the_subnet_is_a_conflict_before_anything_changes() {
         let index = routes.link("office").unwrap().unwrap().index;
         let address = InterfaceAddress {
             index,
-            address: Ipv4Addr::new(10, 63, 7, 1),
+            address: IpAddr::from([10, 63, 7, 1]),
             prefix_length: 24,
         };
         routes.add_address(&address).unwrap();
         let before = node.counts();
-        let error = Network::start(node.config(), &BTreeSet::new())
-            .await
-            .unwrap_err();
-        assert_eq!(error.kind(), NetworkErrorKind::Conflict);
+        let network = node.start(&[]).await;
+        let status = network.status().await;
         assert_eq!(
-            error.to_string(),
-            "the pod subnet 10.63.0.0/16 overlaps 10.63.7.1/24 of interface office; choose another with network.subnet"
+            (
+                status.ready,
+                status.reason.as_str(),
+                status.message.as_str()
+            ),
+            (
+                false,
+                "NetworkPluginNotReady",
+                "the pod subnet 10.63.0.0/16 overlaps 10.63.7.1/24 of interface office; choose another with \
+                 network.subnet"
+            )
         );
+        let namespace = network.create_namespace("pod").await.unwrap();
+        let error = network.attach("pod", &namespace, &[]).await.unwrap_err();
+        assert_eq!(error.kind(), NetworkErrorKind::Conflict);
+        drop(namespace);
+        remove(&network, "pod").await;
         let mut after = node.counts();
-        after.insert("records", before["records"]);
+        // The directory of namespaces was made a mount.
+        after.insert("mounts", before["mounts"]);
         assert_eq!(after, before);
 
         // Without the address, a route of another interface.
         routes.remove_address(&address).unwrap();
         routes.set_up(index).unwrap();
         let elsewhere = InterfaceAddress {
-            address: Ipv4Addr::new(10, 0, 0, 1),
+            address: IpAddr::from([10, 0, 0, 1]),
             prefix_length: 8,
             ..address
         };
         routes.add_address(&elsewhere).unwrap();
-        let error = Network::start(node.config(), &BTreeSet::new())
-            .await
-            .unwrap_err();
+        let status = network.status().await;
         assert!(
-            error.to_string().contains("10.0.0.1/8 of interface office"),
-            "{error}"
+            status.message.contains("10.0.0.1/8 of interface office"),
+            "{status:?}"
         );
+        // Once the way is free, the network is ready without a restart.
+        routes.remove_address(&elsewhere).unwrap();
+        let status = network.status().await;
+        assert!(status.ready, "{status:?}");
+        drop(pod(&network, "pod").await);
     });
 }
 
 #[test]
 fn root_a_bridge_name_that_is_taken_is_a_conflict() {
     on_a_node(|node| async move {
-        let config = NetworkConfig {
-            bridge: "lo".to_owned(),
+        let named = |bridge: &str| NetworkConfig {
+            bridge: bridge.to_owned(),
             ..node.config()
         };
-        let error = Network::start(config, &BTreeSet::new()).await.unwrap_err();
-        assert_eq!(error.kind(), NetworkErrorKind::Conflict);
-        let config = NetworkConfig {
-            bridge: "a/b".to_owned(),
-            ..node.config()
+        let mut routes = RouteSocket::open().unwrap();
+        routes
+            .create_bridge("office", [2, 0, 0, 0, 0, 1], 1500)
+            .unwrap();
+        let index = routes.link("office").unwrap().unwrap().index;
+        let address = InterfaceAddress {
+            index,
+            address: IpAddr::from([192, 0, 2, 1]),
+            prefix_length: 24,
         };
-        let error = Network::start(config, &BTreeSet::new()).await.unwrap_err();
+        routes.add_address(&address).unwrap();
+        let before = node.counts();
+        for (bridge, expected) in [
+            (
+                "lo",
+                "interface lo exists and is not a bridge but \"\"; choose another network.bridge",
+            ),
+            (
+                "office",
+                "the bridge office exists and was made by another program (its hardware address is \
+                 02:00:00:00:00:01); choose another network.bridge",
+            ),
+        ] {
+            let network = Network::start(named(bridge), &BTreeSet::new())
+                .await
+                .unwrap();
+            let status = network.status().await;
+            assert_eq!((status.ready, status.message.as_str()), (false, expected));
+            // A reset leaves it alone as well.
+            network.reset().await.unwrap();
+        }
+        assert_eq!(node.counts(), before);
+        let error = Network::start(named("a/b"), &BTreeSet::new())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), NetworkErrorKind::InvalidArgument);
     });
 }
@@ -123,7 +167,11 @@ fn root_without_the_built_in_network_there_are_namespaces_only() {
         );
         let namespace = network.create_namespace("pod").await.unwrap();
         assert_eq!(
-            network.attach("pod", &namespace).await.unwrap_err().kind(),
+            network
+                .attach("pod", &namespace, &[])
+                .await
+                .unwrap_err()
+                .kind(),
             NetworkErrorKind::NotReady
         );
         assert_eq!(

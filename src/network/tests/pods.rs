@@ -33,7 +33,7 @@ fn root_two_pods_reach_each_other_and_the_node_and_leave_nothing() {
             ("eth0", 16)
         );
         assert_eq!(network.attachment("web-2"), Some(at_two.clone()));
-        assert_eq!(network.attach("web-2", &two).await.unwrap(), at_two);
+        assert_eq!(network.attach("web-2", &two, &[]).await.unwrap(), at_two);
 
         // Or the first packets are lost. A bridge that hears of its ports late is what a busy machine shows.
         let ports = RouteSocket::open().unwrap().links().unwrap();
@@ -73,7 +73,7 @@ fn root_two_pods_reach_each_other_and_the_node_and_leave_nothing() {
                 .unwrap()
                 .iter()
                 .any(|route| route.prefix_length == 0
-                    && route.gateway == Some(Ipv4Addr::new(10, 63, 0, 1)))
+                    && route.gateway == Some(IpAddr::from([10, 63, 0, 1])))
         );
         drop(routes);
         remove(&network, "0123456789abcdef").await;
@@ -119,7 +119,7 @@ fn root_a_full_subnet_says_so_and_recovers() {
             drop(pod(&network, sandbox).await);
         }
         let namespace = network.create_namespace("f").await.unwrap();
-        let error = network.attach("f", &namespace).await.unwrap_err();
+        let error = network.attach("f", &namespace, &[]).await.unwrap_err();
         assert_eq!(error.kind(), NetworkErrorKind::Exhausted);
         assert_eq!(
             error.to_string(),
@@ -127,7 +127,7 @@ fn root_a_full_subnet_says_so_and_recovers() {
         );
         network.detach("c").await.unwrap();
         network.wait_released("c").await;
-        let attachment = network.attach("f", &namespace).await.unwrap();
+        let attachment = network.attach("f", &namespace, &[]).await.unwrap();
         assert_eq!(attachment.address, IpAddr::from([10, 63, 0, 4]));
     });
 }
@@ -228,7 +228,7 @@ fn root_an_attach_that_fails_leaves_nothing_and_frees_the_address() {
         let (taken, _) = pod(&network, "first").await;
         let before = node.counts();
         // The namespace has an eth0 already.
-        let error = network.attach("second", &taken).await.unwrap_err();
+        let error = network.attach("second", &taken, &[]).await.unwrap_err();
         assert_eq!(error.kind(), NetworkErrorKind::System { errno: Some(17) });
         assert!(
             error.to_string().starts_with("create interface carpel"),
@@ -238,7 +238,7 @@ fn root_an_attach_that_fails_leaves_nothing_and_frees_the_address() {
         assert_eq!(network.attachment("second"), None);
         assert_eq!(node.counts(), before);
         let namespace = network.create_namespace("second").await.unwrap();
-        let attachment = network.attach("second", &namespace).await.unwrap();
+        let attachment = network.attach("second", &namespace, &[]).await.unwrap();
         assert_eq!(attachment.address, IpAddr::from([10, 63, 0, 4]));
     });
 }
@@ -254,7 +254,7 @@ fn root_a_detach_in_the_middle_of_an_attach_leaves_nothing() {
         for number in 0..40 {
             let sandbox = format!("pod-{number}");
             let namespace = network.create_namespace(&sandbox).await.unwrap();
-            let attach = network.attach(&sandbox, &namespace);
+            let attach = network.attach(&sandbox, &namespace, &[]);
             // The caller gives up: at once, or a little later each time.
             let patience = Duration::from_micros(number * 50);
             refused += i32::from(match number % 4 {

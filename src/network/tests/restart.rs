@@ -60,7 +60,7 @@ fn root_an_attach_that_was_interrupted_can_be_detached() {
 
         let network = node.start(&["pod"]).await;
         assert_eq!(network.attachment("pod"), None);
-        let error = network.attach("pod", &namespace).await.unwrap_err();
+        let error = network.attach("pod", &namespace, &[]).await.unwrap_err();
         assert_eq!(error.to_string(), "sandbox pod is being released");
         remove(&network, "pod").await;
         assert_eq!(node.counts()["records"], 0);
