@@ -26,6 +26,7 @@ fn compile_protos() {
             // Labels and annotations are kept in order, so that what is stored and compared is stable.
             .btree_map(".")
             .bytes(".carpel.v1.ImportImageRequest")
+            .bytes(".carpel.v1.ExportImageResponse")
             .bytes(".runtime.v1.ExecSyncResponse")
             // Credentials must not be printed by a `{:?}`: `cri/wire.rs` has its own Debug.
             .skip_debug(["runtime.v1.AuthConfig"])

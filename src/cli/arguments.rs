@@ -20,7 +20,7 @@ pub(super) enum Command {
     Serve(ServeArguments),
     /// Tell what this host can and cannot do, and why it matters
     Doctor(DoctorArguments),
-    /// Import and list images
+    /// Import, export, list, inspect and remove images
     #[command(subcommand)]
     Image(ImageCommand),
     /// Show the versions of this program and of the daemon
@@ -56,11 +56,52 @@ pub(super) struct DoctorArguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ImageCommand {
+    /// Export images into one archive that Carpel, containerd, Docker and Podman read
+    #[command(visible_alias = "save")]
+    Export(ExportArguments),
     /// Import an image from an OCI layout (directory or tar) or a docker archive
     Import(ImportArguments),
+    /// Tell everything that is known of images
+    Inspect(InspectArguments),
     /// List the images of the daemon
     #[command(visible_alias = "ls")]
     List(ListArguments),
+    /// Remove images with all their names
+    #[command(visible_alias = "rm")]
+    Remove(RemoveArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArguments {
+    /// Tags, digests or ids; an image that is named by its id comes with all its names
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(super) images: Vec<String>,
+    /// The archive, or - for standard output
+    #[arg(long = "output", short, value_name = "FILE")]
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) daemon: DaemonAddress,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArguments {
+    /// Tags, digests or ids
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(super) images: Vec<String>,
+    /// How they are printed
+    #[arg(long, short, value_name = "FORMAT", default_value = "json")]
+    pub(super) output: TextOrJson,
+    #[command(flatten)]
+    pub(super) daemon: DaemonAddress,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RemoveArguments {
+    /// Tags, digests or ids; one name of an image removes all of them
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(super) images: Vec<String>,
+    #[command(flatten)]
+    pub(super) daemon: DaemonAddress,
 }
 
 #[derive(Debug, Args)]

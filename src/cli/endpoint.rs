@@ -8,7 +8,9 @@ use tokio::runtime::Runtime;
 use super::arguments::DaemonAddress;
 use super::error::CliError;
 use crate::config::Config;
-use crate::cri::{Archive, Client, ImageSummary, Imported, Version};
+use crate::cri::{
+    Archive, Client, ContainerSummary, Exported, ImageDetails, ImageSummary, Imported, Version,
+};
 
 /// The daemon's socket: as the command line says, else as the configuration file says.
 pub(super) fn socket_of(address: &DaemonAddress) -> Result<PathBuf, CliError> {
@@ -43,6 +45,32 @@ impl Daemon {
     /// All images.
     pub(super) fn images(&self) -> Result<Vec<ImageSummary>, CliError> {
         Ok(self.runtime.block_on(self.client.list_images())?)
+    }
+
+    /// The image that a tag, digest or id names, if it is here.
+    pub(super) fn image(&self, reference: &str) -> Result<Option<ImageDetails>, CliError> {
+        Ok(self.runtime.block_on(self.client.image_status(reference))?)
+    }
+
+    /// The containers that were made from an image, by its id.
+    pub(super) fn containers_of(&self, image_id: &str) -> Result<Vec<ContainerSummary>, CliError> {
+        Ok(self.runtime.block_on(self.client.containers_of(image_id))?)
+    }
+
+    /// Removes an image.
+    pub(super) fn remove_image(&self, reference: &str) -> Result<(), CliError> {
+        Ok(self.runtime.block_on(self.client.remove_image(reference))?)
+    }
+
+    /// Takes an archive of images; `progress` is told how far it has come.
+    pub(super) fn export(
+        &self,
+        references: Vec<String>,
+        target: &mut (impl std::io::Write + Send),
+        progress: impl FnMut(Exported) + Send,
+    ) -> Result<Exported, CliError> {
+        let call = self.client.export_image(references, target, progress);
+        Ok(self.runtime.block_on(call)?)
     }
 
     /// Sends an archive; `progress` is told how many bytes have gone.

@@ -33,6 +33,10 @@ pub(super) enum CliError {
     },
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error("an archive is not for a terminal: name a file with --output, or redirect")]
+    ArchiveToTerminal,
+    #[error("not here: {}", references.join(", "))]
+    NoSuchImage { references: Vec<String> },
     #[error("print")]
     Print(#[from] io::Error),
     /// The findings are printed already.

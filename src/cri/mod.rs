@@ -29,7 +29,8 @@ mod unbuilt;
 mod wire;
 
 pub use client::{
-    Archive, Client, ClientError, Condition, ImageSummary, Imported, RuntimeState, Version,
+    Archive, Client, ClientError, Condition, ContainerSummary, Exported, ImageDetails,
+    ImageSummary, Imported, RuntimeState, Version,
 };
 pub use pods::PodService;
 pub use serve::{CgroupDriver, ServeError, Settings, serve};

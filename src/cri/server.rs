@@ -364,7 +364,9 @@ impl ImageService for ImageServer {
         &self,
         request: Request<wire::ImageStatusRequest>,
     ) -> Result<Response<wire::ImageStatusResponse>, Status> {
-        image::status::status(&self.images, request.into_inner()).map(Response::new)
+        image::status::status(&self.images, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn pull_image(

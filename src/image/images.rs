@@ -13,7 +13,10 @@ use super::layers::Downloads;
 use super::pull::{Arrival, pull};
 use super::reference::{Name, matches};
 use super::state::State;
-use super::{Image, ImageError, ImagesConfig, ImportOptions, RegistryAuth, import};
+use super::{
+    Export, Image, ImageDetails, ImageError, ImagesConfig, ImportOptions, RegistryAuth, details,
+    export, import,
+};
 use crate::content::Content;
 use crate::persist::{self, Durability};
 use crate::registry::Registry;
@@ -22,7 +25,7 @@ use crate::snapshot::{ChainId, Snapshots, Usage, measure};
 /// All images of this node; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Images {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 /// What a file system holds for us (CRI api.proto, FilesystemUsage).
@@ -112,6 +115,24 @@ impl Images {
         options: ImportOptions,
     ) -> Result<Vec<Arc<Image>>, ImageError> {
         import::import(&self.inner, archive, options).await
+    }
+
+    /// Prepares an archive of images, each with the name that it is asked for by, or with all its names if that is an id.
+    ///
+    /// # Errors
+    /// `NotFound` for an image that is not here, `Corrupt` or `Io` if its manifest cannot be read.
+    pub async fn export(&self, references: Vec<String>) -> Result<Export, ImageError> {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || export::plan(&inner, &references)).await?
+    }
+
+    /// What the manifest of an image says of its layers.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io` if the manifest cannot be read any more.
+    pub async fn details(&self, image: Arc<Image>) -> Result<ImageDetails, ImageError> {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || details::read(&inner, &image)).await?
     }
 
     /// All images, sorted by id.

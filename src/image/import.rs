@@ -20,10 +20,10 @@ use super::state::Hold;
 use super::{Image, ImageError};
 
 /// containerd's annotation with the full name of an image.
-const IMAGE_NAME: &str = "io.containerd.image.name";
+pub(super) const IMAGE_NAME: &str = "io.containerd.image.name";
 
 /// OCI image-spec, annotations.md: a tag, or a full name, depending on who wrote it.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Bytes copied from an archive into the store at once.
 const BUFFER_BYTES: usize = 128 * 1024;
@@ -221,7 +221,7 @@ fn copy_blob(
     Ok(bytes)
 }
 
-fn blob_name(digest: &Digest) -> String {
+pub(super) fn blob_name(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm(), digest.digest())
 }
 
@@ -337,7 +337,7 @@ fn copy(
     }
 }
 
-fn hexadecimal(hash: &[u8]) -> String {
+pub(super) fn hexadecimal(hash: &[u8]) -> String {
     hash.iter().fold(String::from("sha256:"), |text, byte| {
         format!("{text}{byte:02x}")
     })

@@ -14,7 +14,9 @@
 mod archive;
 mod collect;
 mod config;
+mod details;
 mod error;
+mod export;
 mod flight;
 mod images;
 mod import;
@@ -30,7 +32,9 @@ mod state;
 mod tests;
 
 pub use config::ImagesConfig;
+pub use details::{ImageDetails, LayerDetails};
 pub use error::{ErrorKind, ImageError};
+pub use export::Export;
 pub use images::{FilesystemUsage, Images};
 pub use import::ImportOptions;
 pub use record::Image;

@@ -1,10 +1,8 @@
 //! `carpel image import`: sends an archive to the daemon.
 
-use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::io::Write;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
+use super::progress;
 use crate::cli::archive;
 use crate::cli::arguments::ImportArguments;
 use crate::cli::endpoint::{self, Daemon};
@@ -27,7 +25,7 @@ pub(super) fn import<W: Write>(
         reference: arguments.reference,
         length_bytes,
     };
-    let bar = progress_bar(&path, length_bytes);
+    let bar = progress::bar(&path, length_bytes);
     let shown = bar.clone();
     let result = daemon.import(archive, file, move |sent| {
         shown.set_position(sent);
@@ -40,21 +38,6 @@ pub(super) fn import<W: Write>(
         output.line(format!("imported {}", names(&image)))?;
     }
     Ok(())
-}
-
-/// On a terminal only.
-fn progress_bar(path: &Path, length_bytes: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let name = path.file_name().unwrap_or(path.as_os_str());
-    let bar = ProgressBar::new(length_bytes).with_message(name.to_string_lossy().into_owned());
-    if let Ok(style) =
-        ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}")
-    {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// What an imported image can be called by.

@@ -1,7 +1,11 @@
 //! `carpel image`: what the daemon's image store holds, and how it gets there. One file per command.
 
+mod export;
 mod import;
+mod inspect;
 mod list;
+mod progress;
+mod remove;
 
 use std::io::Write;
 
@@ -11,7 +15,10 @@ use super::writer::Writer;
 
 pub(super) fn run<W: Write>(command: ImageCommand, output: &mut Writer<W>) -> Result<(), CliError> {
     match command {
+        ImageCommand::Export(arguments) => export::export(arguments, output),
         ImageCommand::Import(arguments) => import::import(arguments, output),
+        ImageCommand::Inspect(arguments) => inspect::inspect(&arguments, output),
         ImageCommand::List(arguments) => list::list(&arguments, output),
+        ImageCommand::Remove(arguments) => remove::remove(&arguments, output),
     }
 }

@@ -1,13 +1,17 @@
 //! `carpel.v1.Admin`: what the command line needs and the CRI has no call for. One file per call.
 
+mod export_image;
 mod import_image;
 
 use std::path::PathBuf;
 
 use tonic::{Request, Response, Status, Streaming};
 
+use super::stream::Answers;
 use super::wire::carpel::admin_server::Admin;
-use super::wire::carpel::{ImportImageRequest, ImportImageResponse};
+use super::wire::carpel::{
+    ExportImageRequest, ExportImageResponse, ImportImageRequest, ImportImageResponse,
+};
 use crate::image::Images;
 
 /// The service.
@@ -20,6 +24,17 @@ pub(super) struct AdminServer {
 
 #[tonic::async_trait]
 impl Admin for AdminServer {
+    type ExportImageStream = Answers<ExportImageResponse>;
+
+    async fn export_image(
+        &self,
+        request: Request<ExportImageRequest>,
+    ) -> Result<Response<Self::ExportImageStream>, Status> {
+        export_image::export_image(&self.images, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
     async fn import_image(
         &self,
         request: Request<Streaming<ImportImageRequest>>,

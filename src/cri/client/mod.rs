@@ -1,5 +1,7 @@
 //! A client of the daemon's socket for the command line: plain values, no wire types.
 
+mod export_image;
+mod images;
 mod import_image;
 
 use std::collections::BTreeMap;
@@ -15,6 +17,8 @@ use super::wire::runtime as wire;
 use super::wire::runtime::image_service_client::ImageServiceClient;
 use super::wire::runtime::runtime_service_client::RuntimeServiceClient;
 
+pub use export_image::Exported;
+pub use images::{ContainerSummary, ImageDetails};
 pub use import_image::{Archive, Imported};
 
 /// Longest answer that is taken.
@@ -41,6 +45,30 @@ pub enum ClientError {
         code: tonic::Code,
         /// The daemon's message: the whole chain of its error.
         message: String,
+    },
+    /// The archive cannot be written.
+    #[error("write the archive")]
+    Write {
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The daemon's stream ended before the archive did.
+    #[error("the archive ended after {written_bytes} of {length_bytes} bytes")]
+    Short {
+        /// What was announced.
+        length_bytes: u64,
+        /// What came.
+        written_bytes: u64,
+    },
+    /// The daemon's answer is not what this program knows.
+    #[error("{call}: read the answer")]
+    Answer {
+        /// The call.
+        call: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
     },
     /// The archive cannot be read.
     #[error("read the archive")]
@@ -174,16 +202,7 @@ impl Client {
         let request = wire::ListImagesRequest::default();
         let answer = self.image().list_images(request).await;
         let images = answer.map_err(call("ListImages"))?.into_inner().images;
-        Ok(images
-            .into_iter()
-            .map(|image| ImageSummary {
-                id: image.id,
-                repo_tags: image.repo_tags,
-                repo_digests: image.repo_digests,
-                size_bytes: image.size,
-                is_pinned: image.pinned,
-            })
-            .collect())
+        Ok(images.into_iter().map(images::summary).collect())
     }
 
     fn runtime(&self) -> RuntimeServiceClient<Channel> {

@@ -306,3 +306,54 @@ async fn the_file_systems_are_told_with_their_paths() {
         assert!(std::path::Path::new(mountpoint).is_dir(), "{mountpoint}");
     }
 }
+
+#[tokio::test]
+async fn root_an_image_is_exported_told_of_and_removed_through_the_command_line_s_client() {
+    needs_root!();
+    let served = Served::start().await;
+    let archive = docker_archive("localhost/hello:1", "7");
+    let length = archive.len();
+    let id = import(&served, archive, length).await.unwrap();
+    let client = Client::connect(&served.path()).await.unwrap();
+
+    let details = client.image_status("localhost/hello:1").await.unwrap();
+    let details = details.unwrap();
+    assert_eq!(details.summary.id, id);
+    assert_eq!(details.info["imageSpec"]["config"]["User"], "7");
+    assert_eq!(details.info["layers"].as_array().unwrap().len(), 1);
+
+    let mut exported = Vec::new();
+    let mut reports = Vec::new();
+    let references = vec![id.clone()];
+    let outcome = client
+        .export_image(references, &mut exported, |report| reports.push(report))
+        .await
+        .unwrap();
+    assert_eq!(outcome.written_bytes, exported.len() as u64);
+    assert_eq!(reports[0].written_bytes, 0);
+    assert!(
+        reports
+            .iter()
+            .all(|report| report.length_bytes == exported.len() as u64)
+    );
+    assert_eq!(reports.last(), Some(&outcome));
+
+    for references in [Vec::new(), vec!["localhost/none:1".to_owned()]] {
+        let outcome = client
+            .export_image(references, &mut Vec::new(), |_report| {})
+            .await;
+        let Err(ClientError::Call { code, .. }) = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert!(
+            matches!(code, Code::InvalidArgument | Code::NotFound),
+            "{code:?}"
+        );
+    }
+
+    client.remove_image(&id).await.unwrap();
+    assert_eq!(client.image_status(&id).await.unwrap(), None);
+    let length = exported.len();
+    assert_eq!(import(&served, exported, length).await.unwrap(), id);
+    served.stop().await;
+}

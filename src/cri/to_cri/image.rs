@@ -43,11 +43,29 @@ fn user_of(image: &image::Image) -> &str {
     if user.is_empty() { "0" } else { user }
 }
 
-/// Verbose information: containerd's keys.
-pub(in crate::cri) fn image_info(image: &image::Image) -> BTreeMap<String, String> {
+/// Verbose information: containerd's keys, and the layers.
+pub(in crate::cri) fn image_info(
+    image: &image::Image,
+    details: &image::ImageDetails,
+) -> BTreeMap<String, String> {
+    let layers: Vec<serde_json::Value> = details
+        .layers
+        .iter()
+        .map(|layer| {
+            json!({
+                "digest": layer.digest,
+                "diffID": layer.diff_id,
+                "chainID": layer.chain_id,
+                "size": layer.size,
+                "mediaType": layer.media_type,
+            })
+        })
+        .collect();
     super::info(&json!({
         "chainID": image.chain_ids.last().map(ToString::to_string),
         "imageSpec": image.config,
+        "manifestDigest": image.manifest_digest,
+        "layers": layers,
     }))
 }
 
