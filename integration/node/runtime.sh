@@ -72,7 +72,8 @@ mode = "built-in"
 subnet = "10.88.0.0/16"
 
 [registry]
-certs_directory = "$NODE_WORK/certs.d"
+certs_directories = ["$NODE_WORK/certs.d"]
+auth_files = ["$NODE_WORK/auth.json"]
 ${NODE_CONFIG_EXTRA:-}
 EOF
 }

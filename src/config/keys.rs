@@ -140,9 +140,14 @@ pub const KEYS: &[Key] = &[
         "Largest packet of the pods' interfaces.",
     ),
     fixed(
-        "registry.certs_directory",
-        "path",
-        "One directory a registry host, with its certificates and hosts.toml.",
+        "registry.certs_directories",
+        "list of paths",
+        "In each, one directory a registry host, with its certificates and hosts.toml; the first that has the host counts.",
+    ),
+    fixed(
+        "registry.auth_files",
+        "list of paths",
+        "Credentials in the form of Docker's config.json, for pulls that bring none; the first that has the host counts.",
     ),
     fixed(
         "registry.plain_http",

@@ -296,9 +296,12 @@ impl From<InterfaceName> for String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RegistrySection {
-    /// One directory a registry, with certificates and `hosts.toml`.
-    #[serde(deserialize_with = "absolute")]
-    pub certs_directory: PathBuf,
+    /// In each, one directory a registry, with certificates and `hosts.toml`.
+    #[serde(deserialize_with = "all_absolute")]
+    pub certs_directories: Vec<PathBuf>,
+    /// Files with credentials.
+    #[serde(deserialize_with = "all_absolute")]
+    pub auth_files: Vec<PathBuf>,
     /// Hosts, with port, that are spoken to without TLS.
     pub plain_http: Vec<String>,
 }
@@ -306,7 +309,15 @@ pub struct RegistrySection {
 impl Default for RegistrySection {
     fn default() -> Self {
         Self {
-            certs_directory: "/etc/carpel/certs.d".into(),
+            certs_directories: vec![
+                "/etc/carpel/certs.d".into(),
+                "/etc/containerd/certs.d".into(),
+                "/etc/docker/certs.d".into(),
+            ],
+            auth_files: vec![
+                "/etc/carpel/auth.json".into(),
+                "/var/lib/kubelet/config.json".into(),
+            ],
             plain_http: Vec::new(),
         }
     }
@@ -345,13 +356,19 @@ impl Default for ImageSection {
 
 /// A path that does not depend on where the daemon was started.
 fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
-    let path = PathBuf::deserialize(deserializer)?;
+    check_absolute(PathBuf::deserialize(deserializer)?)
+}
+
+fn all_absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    let paths = Vec::<PathBuf>::deserialize(deserializer)?;
+    paths.into_iter().map(check_absolute).collect()
+}
+
+fn check_absolute<E: serde::de::Error>(path: PathBuf) -> Result<PathBuf, E> {
     if path.is_absolute() {
         Ok(path)
     } else {
-        Err(serde::de::Error::custom(format_args!(
-            "{path:?} is not an absolute path"
-        )))
+        Err(E::custom(format_args!("{path:?} is not an absolute path")))
     }
 }
 

@@ -19,7 +19,7 @@ use super::shims::NodeShims;
 use crate::cgroup::{CgroupConfig, Cgroups, Driver, MissingControllers};
 use crate::config::{self, Config, NetworkMode};
 use crate::cri::{self, Socket};
-use crate::image::{Images, ImagesConfig};
+use crate::image::{Images, ImagesConfig, ProxySettings};
 use crate::layer;
 use crate::network::{BuiltIn, Network, NetworkConfig};
 use crate::pod::{self, ContainerFilter, DefaultSysctls, Parts, PodSettings, Pods};
@@ -104,7 +104,9 @@ fn cgroup_config(config: &Config) -> CgroupConfig {
 async fn open_images(config: &Config) -> Result<Images, DaemonError> {
     let settings = ImagesConfig {
         root: config.root.clone(),
-        certs_directory: Some(config.registry.certs_directory.clone()),
+        certs_directories: config.registry.certs_directories.clone(),
+        auth_files: config.registry.auth_files.clone(),
+        proxies: ProxySettings::from_environment(),
         plain_http: config.registry.plain_http.clone(),
         pinned: config.image.pinned.clone(),
         max_concurrent_downloads: config.image.max_concurrent_downloads.get(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::layer;
-use crate::registry::RegistryConfig;
+use crate::registry::{ProxySettings, RegistryConfig};
 
 /// Settings of the image side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +12,11 @@ pub struct ImagesConfig {
     /// The folder of images, blobs, layers and writable layers.
     pub root: PathBuf,
     /// containerd's `certs.d`: rules for registries, read anew at each pull.
-    pub certs_directory: Option<PathBuf>,
+    pub certs_directories: Vec<PathBuf>,
+    /// Files with credentials, in the form of Docker's `config.json`.
+    pub auth_files: Vec<PathBuf>,
+    /// The proxies of the environment.
+    pub proxies: ProxySettings,
     /// Registries (`host` or `host:port`) that are asked by plain HTTP; those on this machine are anyway.
     pub plain_http: Vec<String>,
     /// Images whose tag matches one of these are reported as pinned; `*` stands for any text.
@@ -32,7 +36,9 @@ impl Default for ImagesConfig {
         let registry = RegistryConfig::default();
         Self {
             root: PathBuf::from("/var/lib/carpel"),
-            certs_directory: Some(PathBuf::from("/etc/carpel/certs.d")),
+            certs_directories: Vec::new(),
+            auth_files: Vec::new(),
+            proxies: ProxySettings::default(),
             plain_http: Vec::new(),
             pinned: Vec::new(),
             max_concurrent_downloads: 4,
@@ -46,7 +52,9 @@ impl Default for ImagesConfig {
 impl ImagesConfig {
     pub(super) fn registry(&self) -> RegistryConfig {
         RegistryConfig {
-            certs_directory: self.certs_directory.clone(),
+            certs_directories: self.certs_directories.clone(),
+            auth_files: self.auth_files.clone(),
+            proxies: self.proxies.clone(),
             plain_http: self.plain_http.clone(),
             no_progress: self.no_progress,
             attempts: self.attempts,

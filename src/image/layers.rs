@@ -16,12 +16,12 @@ use bytes::Bytes;
 use oci_spec::image::Digest;
 use tokio::sync::{mpsc, watch};
 
-use super::ImageError;
 use super::error::Failure;
 use super::flight::{Outcome, Role, wait};
 use super::images::Inner;
 use super::manifest::Layer;
-use crate::content::{Ingest, Spool};
+use super::{ErrorKind, ImageError};
+use crate::content::{self, Ingest, Spool};
 use crate::layer;
 use crate::registry::{RegistryError, Session};
 use crate::snapshot::ChainId;
@@ -69,12 +69,22 @@ pub(super) async fn ensure_layers(
     layers: &[Layer],
 ) -> Result<(), ImageError> {
     match try_layers(inner, origin, layers).await {
+        // A mirror sent wrong bytes and is not asked again: what it was asked for is fetched elsewhere.
+        (_, Err(error)) if is_worth_another_host(origin, &error) => {
+            Box::pin(ensure_layers(inner, origin, layers)).await
+        }
         // Another pull failed, maybe by its credentials; or what it had made was collected before we held it.
         (Role::Joined, outcome) if outcome.is_err() || !are_unpacked(inner, layers) => {
             try_layers(inner, origin, layers).await.1
         }
         (_, outcome) => outcome,
     }
+}
+
+/// Ends, because a session distrusts each host once and never the last one.
+fn is_worth_another_host(origin: &Origin, error: &ImageError) -> bool {
+    let session = origin.session.as_ref();
+    error.kind() == ErrorKind::Corrupt && session.is_some_and(Session::has_turned_away)
 }
 
 fn are_unpacked(inner: &Inner, layers: &[Layer]) -> bool {
@@ -238,7 +248,13 @@ async fn receive(
     drop(sender);
     let ingest = writer.await??;
     received?;
-    Ok(tokio::task::spawn_blocking(move || ingest.commit()).await??)
+    let committed = tokio::task::spawn_blocking(move || ingest.commit()).await?;
+    committed.map_err(|error| {
+        if error.kind() == content::ErrorKind::Corrupt {
+            stream.distrust();
+        }
+        error.into()
+    })
 }
 
 pub(super) fn refused(reference: &str, source: RegistryError) -> ImageError {

@@ -39,5 +39,7 @@ pub use images::{FilesystemUsage, Images};
 pub use import::ImportOptions;
 pub use record::Image;
 
+pub use crate::registry::ProxySettings;
+
 /// What a pull may prove itself with.
 pub type RegistryAuth = crate::registry::Credentials;

@@ -165,23 +165,10 @@ async fn configuration(
         Some(session) if !inner.content.contains(digest) => session,
         _ => return Ok(inner.content.read(digest, DOCUMENT_BYTES_MAX)?),
     };
-    let mut stream = session.blob(digest, None);
-    let mut bytes = Vec::new();
-    loop {
-        let chunk = stream.chunk().await;
-        match chunk.map_err(|source| refused(&origin.reference, source))? {
-            Some(chunk) => bytes.extend_from_slice(&chunk),
-            None => break,
-        }
-        if bytes.len() as u64 > DOCUMENT_BYTES_MAX {
-            return Err(Failure::Unusable {
-                what: "configuration",
-                digest: digest.clone(),
-                problem: "it is larger than 8 MiB",
-            }
-            .into());
-        }
-    }
+    let bytes = session
+        .document(digest, DOCUMENT_BYTES_MAX)
+        .await
+        .map_err(|source| refused(&origin.reference, source))?;
     inner.put(digest, bytes.clone()).await?;
     Ok(bytes)
 }

@@ -156,7 +156,7 @@ impl Recipe {
 fn config(root: &Path) -> ImagesConfig {
     ImagesConfig {
         root: root.to_owned(),
-        certs_directory: None,
+        certs_directories: Vec::new(),
         pinned: vec!["*/pinned:*".to_owned()],
         no_progress: Duration::from_millis(500),
         attempts: 2,
@@ -425,6 +425,47 @@ async fn references_and_registries_that_are_not_there_are_told_apart() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+}
+
+#[tokio::test]
+async fn root_wrong_bytes_of_a_mirror_are_got_from_the_next_host() {
+    let mirror = FakeRegistry::start(Door::Open).await;
+    let upstream = FakeRegistry::start(Door::Open).await;
+    let recipe = Recipe::three("mirrored");
+    for registry in [&mirror, &upstream] {
+        recipe.serve(registry, "x", "1");
+    }
+    let wrong = format!("/v2/x/blobs/{}", digest(&recipe.blobs[1]));
+    mirror.fail(&wrong, Fault::WrongBytes);
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("certs.d/r.example");
+    fs::create_dir_all(&rules).unwrap();
+    let text = format!(
+        "server = \"http://{}\"\n[host.\"http://{}\"]\n",
+        upstream.address, mirror.address
+    );
+    let mut file = fs::File::create(rules.join("hosts.toml")).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let config = ImagesConfig {
+        certs_directories: vec![folder.path().join("certs.d")],
+        ..config(&folder.path().join("root"))
+    };
+    let images = Images::open(config).unwrap();
+    let image = images.pull("r.example/x:1", None).await.unwrap();
+    assert_eq!(image.id, recipe.id());
+    assert_eq!(mirror.count(&wrong), 1);
+    assert_eq!(upstream.count(&wrong), 1);
+    // Where there is nobody else, it is an error.
+    let alone = FakeRegistry::start(Door::Open).await;
+    recipe.serve(&alone, "x", "1");
+    alone.fail(&wrong, Fault::WrongBytes);
+    let (_folder, images) = open();
+    let error = images
+        .pull(&format!("{}:1", alone.name("x")), None)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(alone.count(&wrong), 1);
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
+use super::hosts::Host;
+
 /// Standard base64, with or without padding: both are in use.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
@@ -48,15 +50,22 @@ pub(super) enum Proof {
 }
 
 impl Credentials {
-    /// The proof for a host that serves `registry`, if these credentials are for it.
-    pub(super) fn proof(&self, host: &str, registry: &str) -> Option<Proof> {
-        let is_meant = match self.server_address.as_str() {
-            "" => is_same_server(host, registry),
-            server => is_same_server(server, host),
-        };
-        if !is_meant {
-            return None;
+    /// Whether they are for `host`, which serves `registry`. Those that name no server are for the registry itself,
+    /// and for mirrors that are trusted to say what a tag means and that nobody can overhear
+    /// (docs/decisions/0011).
+    pub(super) fn are_for(&self, host: &Host, registry: &str) -> bool {
+        match self.server_address.as_str() {
+            "" => {
+                is_same_server(&host.authority, registry)
+                    || !host.is_mirror
+                    || (host.resolves && host.scheme == "https")
+            }
+            server => is_same_server(server, &host.authority),
         }
+    }
+
+    /// What they prove, if anything.
+    pub(super) fn form(&self) -> Option<Proof> {
         if !self.registry_token.is_empty() {
             return Some(Proof::Token(self.registry_token.clone()));
         }
@@ -64,19 +73,24 @@ impl Credentials {
             return Some(Proof::Identity(self.identity_token.clone()));
         }
         if !self.username.is_empty() {
-            return Some(Proof::Password {
-                username: self.username.clone(),
-                password: self.password.clone(),
-            });
+            return Some(password(&self.username, &self.password));
         }
         let decoded = BASE64.decode(self.auth.trim()).ok()?;
-        // Docker's own files may end in NULs.
         let text = String::from_utf8(decoded).ok()?;
-        let (username, password) = text.trim_end_matches('\0').split_once(':')?;
-        Some(Proof::Password {
+        // Docker's own files may end in NULs.
+        let (username, secret) = text.trim_end_matches('\0').split_once(':')?;
+        Some(password(username, secret))
+    }
+}
+
+/// Docker's way of writing an identity token in place of a password.
+fn password(username: &str, password: &str) -> Proof {
+    match username {
+        "<token>" => Proof::Identity(password.to_owned()),
+        _ => Proof::Password {
             username: username.to_owned(),
             password: password.to_owned(),
-        })
+        },
     }
 }
 
@@ -90,7 +104,8 @@ fn is_same_server(one: &str, other: &str) -> bool {
     host_of(one).eq_ignore_ascii_case(host_of(other))
 }
 
-fn host_of(server: &str) -> &str {
+/// The name and port of a server, which may be given as a URL.
+pub(super) fn host_of(server: &str) -> &str {
     let server = server.split_once("://").map_or(server, |(_, rest)| rest);
     let host = server.split('/').next().unwrap_or(server);
     match host {
@@ -102,11 +117,13 @@ fn host_of(server: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::RegistryConfig;
+    use crate::registry::hosts::rules;
 
-    fn password(username: &str, password: &str) -> Option<Proof> {
+    fn is(username: &str, secret: &str) -> Option<Proof> {
         Some(Proof::Password {
             username: username.to_owned(),
-            password: password.to_owned(),
+            password: secret.to_owned(),
         })
     }
 
@@ -115,18 +132,24 @@ mod tests {
         let with = |set: fn(&mut Credentials)| {
             let mut credentials = Credentials::default();
             set(&mut credentials);
-            credentials.proof("r.example", "r.example")
+            credentials.form()
         };
         assert!(with(|_| {}).is_none());
         assert!(
             with(|form| {
                 form.username = "u".into();
                 form.password = "p:q".into();
-            }) == password("u", "p:q")
+            }) == is("u", "p:q")
+        );
+        assert!(
+            with(|form| {
+                form.username = "<token>".into();
+                form.password = "i".into();
+            }) == Some(Proof::Identity("i".into()))
         );
         // base64 of "u:p:q", with and without padding.
-        assert!(with(|form| form.auth = "dTpwOnE=".into()) == password("u", "p:q"));
-        assert!(with(|form| form.auth = "dTpwOnE".into()) == password("u", "p:q"));
+        assert!(with(|form| form.auth = "dTpwOnE=".into()) == is("u", "p:q"));
+        assert!(with(|form| form.auth = "dTpwOnE".into()) == is("u", "p:q"));
         assert!(with(|form| form.auth = "%".into()).is_none());
         assert!(with(|form| form.identity_token = "i".into()) == Some(Proof::Identity("i".into())));
         assert!(with(|form| form.registry_token = "t".into()) == Some(Proof::Token("t".into())));
@@ -134,29 +157,49 @@ mod tests {
 
     #[test]
     fn credentials_are_for_their_server_only() {
-        for (server, host, registry, meant) in [
-            ("", "r.example", "r.example", true),
-            ("", "mirror.example", "r.example", false),
-            ("r.example", "r.example", "r.example", true),
-            ("https://r.example/v2/", "r.example", "r.example", true),
-            ("r.example:443", "r.example", "r.example", true),
-            ("mirror.example", "mirror.example", "r.example", true),
-            ("other.example", "r.example", "r.example", false),
+        let directory = tempfile::tempdir().unwrap();
+        let text = r#"
+            [host."https://trusted.example"]
+            [host."https://public.example"]
+            capabilities = ["pull"]
+            [host."http://clear.example"]
+        "#;
+        for folder in ["r.example", "docker.io"] {
+            let folder = directory.path().join(folder);
+            std::fs::create_dir(&folder).unwrap();
+            let mut file = std::fs::File::create(folder.join("hosts.toml")).unwrap();
+            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        }
+        let config = RegistryConfig {
+            certs_directories: vec![directory.path().to_owned()],
+            ..RegistryConfig::default()
+        };
+        for (server, registry, meant) in [
+            ("", "r.example", [true, false, false, true]),
+            ("", "docker.io", [true, false, false, true]),
+            ("r.example", "r.example", [false, false, false, true]),
+            (
+                "https://r.example/v2/",
+                "r.example",
+                [false, false, false, true],
+            ),
+            ("r.example:443", "r.example", [false, false, false, true]),
+            ("public.example", "r.example", [false, true, false, false]),
+            ("other.example", "r.example", [false; 4]),
             (
                 "https://index.docker.io/v1/",
-                "registry-1.docker.io",
                 "docker.io",
-                true,
+                [false, false, false, true],
             ),
-            ("", "registry-1.docker.io", "docker.io", true),
         ] {
             let credentials = Credentials {
                 registry_token: "t".to_owned(),
                 server_address: server.to_owned(),
                 ..Credentials::default()
             };
-            let found = credentials.proof(host, registry).is_some();
-            assert_eq!(found, meant, "{server} {host}");
+            let hosts = rules(&config, registry).unwrap().hosts;
+            let found = hosts.iter().map(|host| credentials.are_for(host, registry));
+            assert_eq!(found.collect::<Vec<_>>(), meant, "{server} {registry}");
         }
     }
 

@@ -1,15 +1,19 @@
 //! What can go wrong between us and a registry, by step. URLs are shown without their queries, which may be signed.
 
+use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hyper::StatusCode;
+
+use super::{Advice, Source};
 
 /// A step that did not work out.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// A `hosts.toml` or a certificate that it names cannot be read.
-    #[error("read {path}")]
+    #[error("read {path}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -18,7 +22,7 @@ pub enum RegistryError {
         source: io::Error,
     },
     /// A `hosts.toml` breaks the rules.
-    #[error("parse {path}")]
+    #[error("parse {path}", path = path.display())]
     Hosts {
         /// The file.
         path: PathBuf,
@@ -26,8 +30,60 @@ pub enum RegistryError {
         #[source]
         source: toml::de::Error,
     },
+    /// A key of a `hosts.toml` has a value that cannot be.
+    #[error("{path}: {key}: {problem}", path = path.display())]
+    Rule {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What is wrong with its value.
+        problem: &'static str,
+    },
+    /// An auth file is not one. Its content is not shown.
+    #[error("{path}:{line}:{column}: not Docker's config.json", path = path.display())]
+    AuthFile {
+        /// The file.
+        path: PathBuf,
+        /// Where it breaks.
+        line: usize,
+        /// Where it breaks.
+        column: usize,
+    },
+    /// A credential helper did not do its work. What it printed is not shown.
+    #[error("credential helper docker-credential-{name}: {problem}")]
+    Helper {
+        /// Its name, as auth files have it.
+        name: String,
+        /// What went wrong.
+        problem: &'static str,
+    },
+    /// A credential helper cannot be run.
+    #[error("run credential helper docker-credential-{name}")]
+    HelperProcess {
+        /// Its name, as auth files have it.
+        name: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file holds no key in PEM form.
+    #[error("no private key in {path}", path = path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A client certificate cannot be used, or its key is another one's.
+    #[error("use client certificate {path}", path = path.display())]
+    ClientCertificate {
+        /// The file.
+        path: PathBuf,
+        /// What the library said.
+        #[source]
+        source: rustls::Error,
+    },
     /// A file holds no certificate in PEM form.
-    #[error("no certificate in {path}")]
+    #[error("no certificate in {path}", path = path.display())]
     NoCertificate {
         /// The file.
         path: PathBuf,
@@ -62,6 +118,34 @@ pub enum RegistryError {
         #[source]
         source: hyper_util::client::legacy::Error,
     },
+    /// TLS failed in a way for which there is advice.
+    #[error("ask {url}: {advice}")]
+    Handshake {
+        /// Whom.
+        url: String,
+        /// What would help.
+        advice: Advice,
+        /// What the client said.
+        #[source]
+        source: hyper_util::client::legacy::Error,
+    },
+    /// A host took the request, or not even the connection, and did not answer.
+    #[error("ask {url}: no answer for {seconds} seconds")]
+    NoAnswer {
+        /// Whom.
+        url: String,
+        /// How long we waited.
+        seconds: u64,
+    },
+    /// None of several hosts had it.
+    #[error("{}", tried(earlier))]
+    AllHosts {
+        /// What the first ones said, in the order in which they were asked.
+        earlier: Vec<RegistryError>,
+        /// What the last one said.
+        #[source]
+        last: Box<RegistryError>,
+    },
     /// The answer broke off.
     #[error("receive {url}")]
     Receive {
@@ -71,13 +155,23 @@ pub enum RegistryError {
         #[source]
         source: hyper::Error,
     },
-    /// Nothing came for too long.
+    /// Nothing came for too long, or next to nothing.
     #[error("{url}: no progress for {seconds} seconds")]
     Stalled {
         /// From whom.
         url: String,
         /// How long we waited.
         seconds: u64,
+    },
+    /// The answer is another part than the one that was asked for.
+    #[error("{url}: bytes {range:?} instead of those from {offset} on")]
+    WrongRange {
+        /// From whom.
+        url: String,
+        /// The first byte that is missing.
+        offset: u64,
+        /// Its `Content-Range`.
+        range: String,
     },
     /// The answer ended early.
     #[error("{url}: {found} of {expected} bytes")]
@@ -98,8 +192,8 @@ pub enum RegistryError {
         status: StatusCode,
         /// Its own words, if it had any.
         detail: String,
-        /// After how many seconds it wants to be asked again.
-        retry_after_seconds: Option<u64>,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
     },
     /// The registry wants a proof that we do not know how to give.
     #[error("{url}: unknown challenge {challenge:?}")]
@@ -108,6 +202,21 @@ pub enum RegistryError {
         url: String,
         /// Its `WWW-Authenticate`.
         challenge: String,
+    },
+    /// The registry wants a password, and none is known.
+    #[error("{url}: it wants a user name and a password")]
+    NoPassword {
+        /// Who.
+        url: String,
+    },
+    /// The registry refuses who we are.
+    #[error("with {}", source_of(identity.as_ref()))]
+    Denied {
+        /// Where the credentials were from, if there were any.
+        identity: Option<Source>,
+        /// What it said.
+        #[source]
+        source: Box<RegistryError>,
     },
     /// The registry wants credentials sent to a server that would receive them in the clear.
     #[error("{url}: the token server {realm} is not encrypted")]
@@ -201,14 +310,24 @@ impl RegistryError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::AllHosts { last, .. } => last.kind(),
             Self::Read { .. }
             | Self::Hosts { .. }
+            | Self::Rule { .. }
+            | Self::AuthFile { .. }
+            | Self::Helper { .. }
+            | Self::HelperProcess { .. }
+            | Self::NoKey { .. }
+            | Self::ClientCertificate { .. }
             | Self::NoCertificate { .. }
             | Self::Tls { .. }
             | Self::NoHost { .. } => ErrorKind::Configuration,
-            Self::Connect { .. } | Self::Receive { .. } | Self::Truncated { .. } => {
-                ErrorKind::Unavailable
-            }
+            Self::Connect { .. }
+            | Self::Handshake { .. }
+            | Self::NoAnswer { .. }
+            | Self::Receive { .. }
+            | Self::WrongRange { .. }
+            | Self::Truncated { .. } => ErrorKind::Unavailable,
             Self::Stalled { .. } => ErrorKind::TimedOut,
             Self::Status { status, .. } => match *status {
                 StatusCode::NOT_FOUND => ErrorKind::NotFound,
@@ -218,10 +337,11 @@ impl RegistryError {
                 status if status.is_server_error() => ErrorKind::Unavailable,
                 _ => ErrorKind::Protocol,
             },
-            Self::Challenge { .. } | Self::InsecureRealm { .. } | Self::NoToken { .. } => {
-                ErrorKind::Unauthorized
-            }
-            Self::Token { source, .. } => source.kind(),
+            Self::Challenge { .. }
+            | Self::NoPassword { .. }
+            | Self::InsecureRealm { .. }
+            | Self::NoToken { .. } => ErrorKind::Unauthorized,
+            Self::Token { source, .. } | Self::Denied { source, .. } => source.kind(),
             Self::NoReferrers { .. } => ErrorKind::NotFound,
             Self::BadUrl { .. } | Self::Redirect { .. } => ErrorKind::Protocol,
             Self::TooLarge { .. } | Self::WrongDigest { .. } | Self::Referrers { .. } => {
@@ -232,6 +352,12 @@ impl RegistryError {
 
     /// Whether asking again may help.
     pub(super) fn is_passing(&self) -> bool {
+        match self {
+            // What the peer is does not change with the next handshake.
+            Self::Handshake { .. } => return false,
+            Self::Token { source, .. } => return source.is_passing(),
+            _ => {}
+        }
         match self.kind() {
             ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::TimedOut => true,
             ErrorKind::NotFound
@@ -243,14 +369,48 @@ impl RegistryError {
     }
 
     /// How long the registry asks us to wait.
-    pub(super) fn retry_after_seconds(&self) -> Option<u64> {
+    pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Status {
-                retry_after_seconds,
-                ..
-            } => *retry_after_seconds,
-            Self::Token { source, .. } => source.retry_after_seconds(),
+            Self::Status { retry_after, .. } => *retry_after,
+            Self::Token { source, .. } => source.retry_after(),
             _ => None,
         }
     }
+
+    /// What hosts said that were asked one after another.
+    pub(super) fn of_hosts(earlier: Vec<Self>, last: Self) -> Self {
+        match earlier.is_empty() {
+            true => last,
+            false => Self::AllHosts {
+                earlier,
+                last: Box::new(last),
+            },
+        }
+    }
+}
+
+fn source_of(identity: Option<&Source>) -> String {
+    identity.map_or_else(
+        || "no credentials".to_owned(),
+        |source| format!("the credentials of {source}"),
+    )
+}
+
+/// `2 hosts were asked; first: …; last`, which goes on with the last one's error as the cause.
+fn tried(earlier: &[RegistryError]) -> String {
+    let causes = earlier.iter().map(|error| {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        text
+    });
+    let causes: Vec<String> = causes.collect();
+    let count = earlier.len() + 1;
+    format!(
+        "{count} hosts were asked: {}; and at last",
+        causes.join("; ")
+    )
 }

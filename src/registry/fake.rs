@@ -14,7 +14,9 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 type Body = BoxBody<Bytes, std::io::Error>;
 
@@ -23,6 +25,12 @@ type Body = BoxBody<Bytes, std::io::Error>;
 pub(crate) enum Fault {
     /// This status, with `Retry-After: 0` and an error text.
     Status(u16),
+    /// This status and this `Retry-After`.
+    RetryAfter(u16, String),
+    /// The right headers, and a byte now and then.
+    Drip,
+    /// A part that begins elsewhere than was asked for.
+    WrongPart,
     /// The right headers, and the connection cut after so many bytes.
     Cut(usize),
     /// Other bytes of the same length.
@@ -73,6 +81,15 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 
 impl FakeRegistry {
     pub(crate) async fn start(door: Door) -> Self {
+        Self::serve(door, None).await
+    }
+
+    /// A registry that speaks TLS.
+    pub(crate) async fn start_encrypted(door: Door, tls: rustls::ServerConfig) -> Self {
+        Self::serve(door, Some(TlsAcceptor::from(Arc::new(tls)))).await
+    }
+
+    async fn serve(door: Door, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let registry = Self {
             address: listener.local_addr().unwrap(),
@@ -85,22 +102,34 @@ impl FakeRegistry {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (server, door) = (server.clone(), door.clone());
+                let (server, door, tls) = (server.clone(), door.clone(), tls.clone());
                 tokio::spawn(async move {
-                    let service = service_fn(|request| {
-                        let answer = server.answer(&door, request);
-                        async move { Ok::<_, Infallible>(answer.await) }
-                    });
-                    // Cut connections are errors here, on purpose.
-                    drop(
-                        http1::Builder::new()
-                            .serve_connection(TokioIo::new(stream), service)
-                            .await,
-                    );
+                    match tls {
+                        None => server.talk(door, stream).await,
+                        Some(tls) => {
+                            // Clients that do not trust us are refused handshakes here.
+                            if let Ok(stream) = tls.accept(stream).await {
+                                server.talk(door, stream).await;
+                            }
+                        }
+                    }
                 });
             }
         });
         registry
+    }
+
+    async fn talk(&self, door: Door, stream: impl AsyncRead + AsyncWrite + Unpin + Send) {
+        let service = service_fn(|request| {
+            let answer = self.answer(&door, request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        // Cut connections are errors here, on purpose.
+        drop(
+            http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await,
+        );
     }
 
     /// `127.0.0.1:<port>/<repository>`.
@@ -238,6 +267,13 @@ fn token(door: &Door, authorization: &str, form: &[u8]) -> Response<Body> {
 
 fn respond(fault: Option<Fault>, item: Option<(String, Bytes)>, offset: usize) -> Response<Body> {
     match &fault {
+        Some(Fault::RetryAfter(status, when)) => {
+            return Response::builder()
+                .status(*status)
+                .header("retry-after", when)
+                .body(full(b""))
+                .unwrap();
+        }
         Some(Fault::Status(status)) => {
             return Response::builder()
                 .status(*status)
@@ -257,15 +293,25 @@ fn respond(fault: Option<Fault>, item: Option<(String, Bytes)>, offset: usize) -
     let Some((content_type, bytes)) = item else {
         return Response::builder().status(404).body(full(b"")).unwrap();
     };
+    let length = bytes.len();
     let bytes = bytes.slice(offset..);
     let status = if offset > 0 { 206 } else { 200 };
-    let response = Response::builder()
-        .status(status)
+    let first = match fault {
+        Some(Fault::WrongPart) => 0,
+        _ => offset,
+    };
+    let mut response = Response::builder().status(status);
+    if offset > 0 {
+        let range = format!("bytes {first}-{}/{length}", length - 1);
+        response = response.header("content-range", range);
+    }
+    let response = response
         .header("content-type", content_type)
         .header("content-length", bytes.len());
     let body = match fault {
         Some(Fault::Cut(length)) => cut(bytes.slice(..length.min(bytes.len()))),
         Some(Fault::WrongBytes) => full(&vec![b'?'; bytes.len()]),
+        Some(Fault::Drip) => drip(bytes),
         Some(Fault::Stall) => {
             StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, _>>()).boxed()
         }
@@ -293,4 +339,18 @@ fn cut(bytes: Bytes) -> Body {
         }
     });
     BodyExt::boxed(StreamBody::new(Box::pin(pieces)).map_err(|error: std::io::Error| error))
+}
+
+/// A byte every ten milliseconds.
+fn drip(bytes: Bytes) -> Body {
+    let pieces = futures_util::stream::unfold(bytes, |mut bytes| async move {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        (!bytes.is_empty()).then(|| {
+            (
+                Ok::<_, std::io::Error>(Frame::data(bytes.split_to(1))),
+                bytes,
+            )
+        })
+    });
+    BodyExt::boxed(StreamBody::new(Box::pin(pieces)))
 }

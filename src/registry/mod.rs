@@ -5,14 +5,21 @@
 //! between sessions, so an idle daemon pays nothing. What manifests mean, and where blobs go, is the caller's
 //! business.
 
+mod auth_file;
 mod blob;
+mod body;
 mod challenge;
 mod credentials;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
+mod helper;
 mod hosts;
+mod identity;
+mod proxy;
 mod referrers;
+mod refused_tls;
+mod retry;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -23,4 +30,7 @@ mod transport;
 pub use blob::BlobStream;
 pub use credentials::Credentials;
 pub use error::{ErrorKind, RegistryError};
+pub use identity::Source;
+pub use proxy::ProxySettings;
+pub use refused_tls::Advice;
 pub use session::{Manifest, Registry, RegistryConfig, Session};

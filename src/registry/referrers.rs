@@ -77,18 +77,15 @@ impl Session {
             let Some(asked) = next.take() else {
                 return Ok(found);
             };
-            let ask = Ask::get(asked, INDEX_TYPE);
-            let (uri, response) = self.get(endpoint, ask).await?;
-            next = next_page(&uri, response.headers());
-            let media_type = response.headers().get(CONTENT_TYPE).cloned();
-            let bytes = endpoint
-                .transport
-                .whole(&uri, response.into_body(), MANIFEST_BYTES_MAX)
-                .await?;
+            let answer = self.get(endpoint, Ask::get(asked, INDEX_TYPE)).await?;
+            let uri = answer.body.uri.clone();
+            next = next_page(&uri, &answer.headers);
+            let media_type = answer.header(CONTENT_TYPE.as_str());
             // A page for people, or of something that takes every path: the question is not known there.
-            if media_type.is_none_or(|found| !found.as_bytes().starts_with(INDEX_TYPE.as_bytes())) {
+            if media_type.is_none_or(|found| !found.starts_with(INDEX_TYPE)) {
                 return Err(RegistryError::NoReferrers { url: shown(&uri) });
             }
+            let bytes = answer.body.whole(MANIFEST_BYTES_MAX).await?;
             found.extend(descriptors(&uri, &bytes)?);
         }
         Err(RegistryError::TooLarge {

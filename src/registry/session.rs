@@ -1,29 +1,37 @@
 //! Pulling from one repository: which host, with which proof, how often.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
-use hyper::{Response, StatusCode, Uri};
+use hyper::{StatusCode, Uri};
 use oci_spec::distribution::Reference;
 use oci_spec::image::Digest;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
 
-use super::credentials::Proof;
-use super::hosts::{Host, hosts};
-use super::transport::{Ask, Transport, shown};
-use super::{BlobStream, Credentials, RegistryError, token};
+use super::helper::search_path;
+use super::hosts::{Host, rules};
+use super::identity::{Identity, Inquiry};
+use super::retry::{back_off, random};
+use super::token::Applicant;
+use super::transport::{Answer, Ask, Transport, shown};
+use super::{BlobStream, Credentials, ErrorKind, ProxySettings, RegistryError};
+
+/// As many warnings about rules are remembered.
+const WARNINGS_MAX: usize = 1000;
 
 /// The largest manifest or index that is accepted, as in the distribution project's own registry.
 pub(super) const MANIFEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Every form of a manifest that the image side can read.
-const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
+pub(super) const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json, */*;q=0.5";
@@ -31,10 +39,16 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
 /// How to talk to registries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryConfig {
-    /// The folder of `<host>/hosts.toml`; `None` for no such rules.
-    pub certs_directory: Option<PathBuf>,
+    /// The folders of `<host>/hosts.toml`, in their order.
+    pub certs_directories: Vec<PathBuf>,
     /// Registries (`host` or `host:port`) that are asked by plain HTTP; those on this machine are anyway.
     pub plain_http: Vec<String>,
+    /// Files with credentials, as Docker's `config.json`; missing ones are fine.
+    pub auth_files: Vec<PathBuf>,
+    /// Where `docker-credential-<name>` is looked for.
+    pub helper_directories: Vec<PathBuf>,
+    /// The proxies of the environment.
+    pub proxies: ProxySettings,
     /// How long nothing may come from a registry before it is given up.
     pub no_progress: Duration,
     /// How often a request that failed for a passing reason is made in all.
@@ -48,8 +62,11 @@ pub struct RegistryConfig {
 impl Default for RegistryConfig {
     fn default() -> Self {
         Self {
-            certs_directory: None,
+            certs_directories: Vec::new(),
             plain_http: Vec::new(),
+            auth_files: Vec::new(),
+            helper_directories: search_path(),
+            proxies: ProxySettings::default(),
             no_progress: Duration::from_secs(60),
             attempts: 5,
             pause: Duration::from_millis(200),
@@ -61,7 +78,9 @@ impl Default for RegistryConfig {
 /// The client; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Registry {
-    config: Arc<RegistryConfig>,
+    pub(super) config: Arc<RegistryConfig>,
+    /// Warnings that were logged.
+    said: Arc<Mutex<HashSet<String>>>,
 }
 
 /// A manifest or index, with its digest verified.
@@ -86,15 +105,25 @@ struct Shared {
     config: Arc<RegistryConfig>,
     registry: String,
     repository: String,
+    /// The file or folder of the rules, and what has no meaning in it.
+    rule: Option<PathBuf>,
+    ignored: Vec<String>,
+    /// Those of the request.
+    credentials: Option<Credentials>,
     endpoints: Vec<Endpoint>,
+    /// A host came to be distrusted.
+    has_turned_away: AtomicBool,
 }
 
 /// One host, with what it takes to be let in.
 pub(super) struct Endpoint {
     pub(super) transport: Transport,
-    proof: Option<Proof>,
+    /// Who we are to it, once it has asked.
+    identity: OnceCell<Option<Identity>>,
     /// The last `Authorization` that answered a challenge.
     authorization: Mutex<Option<String>>,
+    /// It has sent other bytes than those of a digest.
+    is_distrusted: AtomicBool,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -112,35 +141,52 @@ impl Registry {
     pub fn new(config: RegistryConfig) -> Self {
         Self {
             config: Arc::new(config),
+            said: Arc::default(),
         }
     }
 
     /// Begins to pull from the repository of `reference`; its `hosts.toml` is read now.
     ///
     /// # Errors
-    /// `Read`, `Hosts` or `BadUrl` if that file is broken.
+    /// `Read`, `Hosts` or `Rule` if that file is broken.
     pub fn session(
         &self,
         reference: &Reference,
         credentials: Option<&Credentials>,
     ) -> Result<Session, RegistryError> {
-        let registry = reference.registry();
         let config = &self.config;
-        let directory = config.certs_directory.as_deref();
+        let rules = rules(config, reference.registry())?;
+        for key in &rules.unknown {
+            let file = rules.source.as_deref().unwrap_or(Path::new("")).display();
+            self.warn_once(format!("{file}: unknown key {key} is ignored"));
+        }
         let endpoint = |host: Host| Endpoint {
-            proof: credentials.and_then(|given| given.proof(&host.authority, registry)),
-            transport: Transport::new(host, config.no_progress),
+            transport: Transport::new(host, &config.proxies, config.no_progress),
+            identity: OnceCell::new(),
             authorization: Mutex::new(None),
+            is_distrusted: AtomicBool::new(false),
         };
-        let endpoints = hosts(directory, registry, &config.plain_http)?;
         Ok(Session {
             shared: Arc::new(Shared {
                 config: Arc::clone(config),
-                registry: registry.to_owned(),
+                registry: reference.registry().to_owned(),
                 repository: reference.repository().to_owned(),
-                endpoints: endpoints.into_iter().map(endpoint).collect(),
+                rule: rules.source,
+                ignored: rules.unknown,
+                credentials: credentials.cloned(),
+                endpoints: rules.hosts.into_iter().map(endpoint).collect(),
+                has_turned_away: AtomicBool::new(false),
             }),
         })
+    }
+
+    /// Files are read at each pull; what is said about them once is enough.
+    fn warn_once(&self, warning: String) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() < WARNINGS_MAX && !said.contains(&warning) {
+            tracing::warn!("{warning}");
+            said.insert(warning);
+        }
     }
 }
 
@@ -165,6 +211,38 @@ impl Session {
     #[must_use]
     pub fn blob(&self, digest: &Digest, size: Option<u64>) -> BlobStream {
         BlobStream::new(self.clone(), digest.clone(), size)
+    }
+
+    /// A small blob, not larger than `limit` bytes, with its digest verified.
+    ///
+    /// # Errors
+    /// By what the hosts said; `TooLarge`, or `WrongDigest` if all of them sent something else.
+    pub async fn document(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, RegistryError> {
+        self.on_each_host("pull", |endpoint| {
+            self.document_once(endpoint, digest, limit).boxed()
+        })
+        .await
+    }
+
+    async fn document_once(
+        &self,
+        endpoint: &Endpoint,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let uri = self.uri(endpoint, &format!("blobs/{digest}"))?;
+        let answer = self.get(endpoint, Ask::get(uri, "*/*")).await?;
+        let url = shown(&answer.body.uri);
+        let bytes = answer.body.whole(limit).await?;
+        let found = sha256(&bytes);
+        match found == digest.to_string() {
+            true => Ok(bytes),
+            false => Err(RegistryError::WrongDigest {
+                url,
+                expected: digest.to_string(),
+                found,
+            }),
+        }
     }
 
     async fn manifest(
@@ -192,7 +270,7 @@ impl Session {
         capability: &'static str,
         ask: impl Fn(&'a Endpoint) -> BoxFuture<'a, Result<T, RegistryError>>,
     ) -> Result<T, RegistryError> {
-        let mut last = None;
+        let mut failures = Vec::new();
         let mut endpoints = self.endpoints(capability).peekable();
         while let Some(endpoint) = endpoints.next() {
             // A mirror gets one chance: the next host is a better use of the time.
@@ -202,10 +280,11 @@ impl Session {
             };
             match self.repeat(attempts, || ask(endpoint)).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => last = Some(error),
+                Err(error) => failures.push(error),
             }
         }
-        Err(last.unwrap_or_else(|| self.no_host(capability)))
+        let last = failures.pop().unwrap_or_else(|| self.no_host(capability));
+        Err(RegistryError::of_hosts(failures, last))
     }
 
     /// Asks again, after a pause, as long as that may help.
@@ -235,19 +314,13 @@ impl Session {
         expected: Option<&str>,
     ) -> Result<Manifest, RegistryError> {
         let ask = Ask::get(self.uri(endpoint, path)?, MANIFEST_TYPES);
-        let (uri, response) = self.get(endpoint, ask).await?;
-        let header = |name| {
-            let value = response.headers().get(name)?;
-            value.to_str().ok().map(str::to_owned)
-        };
-        let announced = header("docker-content-digest");
-        let media_type = header(CONTENT_TYPE.as_str()).unwrap_or_default();
+        let answer = self.get(endpoint, ask).await?;
+        let announced = answer.header("docker-content-digest").map(str::to_owned);
+        let media_type = answer.header(CONTENT_TYPE.as_str()).unwrap_or_default();
         let media_type = media_type.split(';').next().unwrap_or_default().trim();
         let media_type = media_type.to_owned();
-        let bytes = endpoint
-            .transport
-            .whole(&uri, response.into_body(), MANIFEST_BYTES_MAX)
-            .await?;
+        let uri = answer.body.uri.clone();
+        let bytes = answer.body.whole(MANIFEST_BYTES_MAX).await?;
         let found = sha256(&bytes);
         let announced = announced.filter(|announced| announced.starts_with("sha256:"));
         if let Some(expected) = expected.or(announced.as_deref())
@@ -269,15 +342,55 @@ impl Session {
         })
     }
 
-    /// The hosts that have a capability, in their order.
-    pub(super) fn endpoints(&self, capability: &'static str) -> impl Iterator<Item = &Endpoint> {
-        self.shared.endpoints.iter().filter(move |endpoint| {
-            let host = endpoint.transport.host();
-            match capability {
-                "resolve" => host.resolves,
-                _ => host.pulls,
+    /// The hosts that have a capability, in their order, but those that sent wrong bytes.
+    fn endpoints(&self, capability: &'static str) -> impl Iterator<Item = &Endpoint> {
+        let endpoints = self.shared.endpoints.iter();
+        endpoints.filter(move |endpoint| endpoint.can(capability))
+    }
+
+    /// The first host that may serve blobs, from a place in the list on.
+    pub(super) fn puller(&self, from: usize) -> Option<(usize, &Endpoint)> {
+        let mut endpoints = self.shared.endpoints.iter().enumerate().skip(from);
+        endpoints.find(|(_, endpoint)| endpoint.can("pull"))
+    }
+
+    /// Remembers that one of these hosts sent wrong bytes; which one is not known if there are several. The last host
+    /// of the list is the registry itself, after which there is nobody to ask.
+    pub(super) fn distrust(&self, places: &[usize]) {
+        for place in places {
+            let has_next = self.puller(place + 1).is_some();
+            if let Some(endpoint) = self.shared.endpoints.get(*place).filter(|_| has_next) {
+                let authority = &endpoint.transport.host().authority;
+                tracing::warn!(
+                    host = authority,
+                    "it sent other bytes than those of a digest: asking the next host"
+                );
+                endpoint.is_distrusted.store(true, Ordering::Relaxed);
+                self.shared.has_turned_away.store(true, Ordering::Relaxed);
             }
-        })
+        }
+    }
+
+    /// Whether a host has been found to send wrong bytes since this was last asked, so that it is worth to fetch again
+    /// what failed by them: another host will be asked.
+    #[must_use]
+    pub fn has_turned_away(&self) -> bool {
+        self.shared.has_turned_away.swap(false, Ordering::Relaxed)
+    }
+
+    /// All hosts, in their order.
+    pub(super) fn all(&self) -> &[Endpoint] {
+        &self.shared.endpoints
+    }
+
+    /// Which file or folder says so, and what of it is ignored.
+    pub(super) fn origin(&self) -> (Option<PathBuf>, Vec<String>) {
+        (self.shared.rule.clone(), self.shared.ignored.clone())
+    }
+
+    /// The registry's name, as references have it.
+    pub(super) fn registry(&self) -> &str {
+        &self.shared.registry
     }
 
     pub(super) fn no_host(&self, capability: &'static str) -> RegistryError {
@@ -294,47 +407,73 @@ impl Session {
     /// How long to wait after so many failures: what the registry asks for, or twice as long each time.
     pub(super) fn pause(&self, error: &RegistryError, failures: u32) -> Duration {
         let config = &self.shared.config;
-        let doubled = config
-            .pause
-            .saturating_mul(1 << failures.saturating_sub(1).min(16));
-        let asked = error.retry_after_seconds().map(Duration::from_secs);
-        asked.unwrap_or(doubled).min(config.pause_max)
+        let pause = error
+            .retry_after()
+            .unwrap_or_else(|| back_off(config.pause, failures, random()));
+        pause.min(config.pause_max)
     }
 
     /// Asks one host for one thing, answering its challenge if it has one. The answer is a success.
-    pub(super) async fn get(
+    pub(super) async fn get(&self, endpoint: &Endpoint, ask: Ask) -> Result<Answer, RegistryError> {
+        let error = match self.ask(endpoint, ask).await {
+            Ok(answer) if matches!(answer.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) => {
+                return Ok(answer);
+            }
+            Ok(answer) => answer.refusal().await,
+            Err(error) => error,
+        };
+        Err(match endpoint.identity.get() {
+            // It has asked who we are, and was told.
+            Some(identity) if error.kind() == ErrorKind::Unauthorized => RegistryError::Denied {
+                identity: identity.as_ref().map(|identity| identity.source.clone()),
+                source: Box::new(error),
+            },
+            _ => error,
+        })
+    }
+
+    /// As [`Self::get`], whatever the answer is.
+    pub(super) async fn ask(
         &self,
         endpoint: &Endpoint,
         mut ask: Ask,
-    ) -> Result<(Uri, Response<Incoming>), RegistryError> {
+    ) -> Result<Answer, RegistryError> {
         ask.authorization = endpoint.authorization();
+        ask.headers = endpoint.transport.host().headers.clone();
         let origin = ask.uri.clone();
-        let (mut uri, mut response) = endpoint.transport.ask(ask.clone()).await?;
-        if response.status() == StatusCode::UNAUTHORIZED && uri.authority() == origin.authority() {
-            let answer = token::authorization(
-                &endpoint.transport,
-                &uri,
-                response.headers(),
-                (endpoint.proof.as_ref(), &self.shared.repository),
-            )
-            .await?;
-            endpoint.remember(&answer);
-            ask.authorization = Some(answer);
-            (uri, response) = endpoint.transport.ask(ask).await?;
+        let answer = endpoint.transport.ask(ask.clone()).await?;
+        let is_own = answer.body.uri.authority() == origin.authority();
+        if answer.status != StatusCode::UNAUTHORIZED || !is_own {
+            return Ok(answer);
         }
-        match response.status() {
-            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok((uri, response)),
-            _ => Err(endpoint.transport.refusal(&uri, response).await),
+        let identity = endpoint
+            .identity
+            .get_or_try_init(|| self.inquiry().identity(endpoint.transport.host()))
+            .await?;
+        let applicant = Applicant {
+            transport: &endpoint.transport,
+            proof: identity.as_ref().map(|identity| &identity.proof),
+            repository: &self.shared.repository,
+        };
+        let authorization = applicant.authorization(&answer).await?;
+        endpoint.remember(&authorization);
+        ask.authorization = Some(authorization);
+        endpoint.transport.ask(ask).await
+    }
+
+    pub(super) fn inquiry(&self) -> Inquiry<'_> {
+        Inquiry {
+            config: &self.shared.config,
+            registry: &self.shared.registry,
+            repository: &self.shared.repository,
+            credentials: self.shared.credentials.as_ref(),
         }
     }
 
     /// The URL of something below the repository; `path` may have a query.
     pub(super) fn uri(&self, endpoint: &Endpoint, path: &str) -> Result<Uri, RegistryError> {
         let host = endpoint.transport.host();
-        let mut url = format!(
-            "{}://{}{}/{}/{path}",
-            host.scheme, host.authority, host.prefix, self.shared.repository
-        );
+        let mut url = format!("{}/{}/{path}", host.base(), self.shared.repository);
         if host.is_mirror {
             let joint = if path.contains('?') { '&' } else { '?' };
             url = format!("{url}{joint}ns={}", self.shared.registry);
@@ -344,6 +483,16 @@ impl Session {
 }
 
 impl Endpoint {
+    /// Whether it may be asked for this.
+    pub(super) fn can(&self, capability: &'static str) -> bool {
+        let host = self.transport.host();
+        let has_it = match capability {
+            "resolve" => host.resolves,
+            _ => host.pulls,
+        };
+        has_it && !self.is_distrusted.load(Ordering::Relaxed)
+    }
+
     fn authorization(&self) -> Option<String> {
         self.authorization
             .lock()

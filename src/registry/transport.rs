@@ -1,52 +1,93 @@
 //! HTTP to one host and to where it redirects: connections, deadlines, redirects. It knows no registry.
 
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use http_body_util::Full;
 use hyper::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER, USER_AGENT,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION, PROXY_AUTHORIZATION, RANGE,
+    USER_AGENT,
 };
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use super::body::Body;
 use super::hosts::Host;
-use super::{RegistryError, tls};
+use super::proxy::{Connector, Proxies, ProxySettings};
+use super::{RegistryError, refused_tls, retry, tls};
 
 /// As many redirects as Go's client follows.
 const REDIRECTS_MAX: u32 = 10;
 
-/// How long a connection may take, unless the deadline for progress is shorter.
+/// How long a connection may take, unless the host's rule or the deadline for progress is shorter.
 const CONNECT_SECONDS_MAX: u64 = 30;
 
 /// As much of an error's text as is read.
 const ERROR_BYTES_MAX: u64 = 16 * 1024;
 
+/// How it is asked.
+#[derive(Debug, Clone)]
+pub(super) enum Verb {
+    Get,
+    Head,
+    /// A form to post.
+    Post(String),
+}
+
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
     pub(super) uri: Uri,
+    pub(super) verb: Verb,
     pub(super) accept: &'static str,
     pub(super) authorization: Option<String>,
+    /// Headers of the host's rule.
+    pub(super) headers: HeaderMap,
     /// The first byte that is wanted, if not 0.
     pub(super) offset: u64,
-    /// A form to post; otherwise it is a GET.
-    pub(super) form: Option<String>,
 }
 
 impl Ask {
     pub(super) fn get(uri: Uri, accept: &'static str) -> Self {
         Self {
             uri,
+            verb: Verb::Get,
             accept,
             authorization: None,
+            headers: HeaderMap::new(),
             offset: 0,
-            form: None,
+        }
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// It also knows whom it comes from, after all redirects.
+    pub(super) body: Body,
+}
+
+impl Answer {
+    /// A header as text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Turns an answer that is no success into an error with the server's own words.
+    pub(super) async fn refusal(self) -> RegistryError {
+        let url = shown(&self.body.uri);
+        let text = self.body.whole(ERROR_BYTES_MAX).await.unwrap_or_default();
+        RegistryError::Status {
+            url,
+            status: self.status,
+            detail: error_text(&text),
+            retry_after: retry::retry_after(&self.headers, SystemTime::now()),
         }
     }
 }
@@ -55,15 +96,21 @@ impl Ask {
 #[derive(Debug)]
 pub(super) struct Transport {
     host: Host,
+    proxies: Arc<Proxies>,
     no_progress: Duration,
-    plain: OnceLock<Client<HttpConnector, Full<Bytes>>>,
-    encrypted: OnceLock<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>,
+    plain: OnceLock<Client<Connector, Full<Bytes>>>,
+    encrypted: OnceLock<Client<HttpsConnector<Connector>, Full<Bytes>>>,
 }
 
 impl Transport {
-    pub(super) fn new(host: Host, no_progress: Duration) -> Self {
+    pub(super) fn new(host: Host, settings: &ProxySettings, no_progress: Duration) -> Self {
+        let proxies = match &host.proxy {
+            Some(proxy) => Proxies::of_rule(proxy),
+            None => Proxies::of_environment(settings),
+        };
         Self {
             host,
+            proxies: Arc::new(proxies),
             no_progress,
             plain: OnceLock::new(),
             encrypted: OnceLock::new(),
@@ -74,29 +121,26 @@ impl Transport {
         &self.host
     }
 
-    /// Asks, follows redirects, and returns an answer that is not one, with whom it came from. The authorization goes
-    /// to the first host only: a redirect to storage elsewhere carries its own signature.
-    pub(super) async fn ask(
-        &self,
-        mut ask: Ask,
-    ) -> Result<(Uri, Response<Incoming>), RegistryError> {
+    pub(super) fn proxies(&self) -> &Proxies {
+        &self.proxies
+    }
+
+    /// Asks, follows redirects, and returns an answer that is not one. The authorization and the headers of the rule
+    /// go to the first host only: a redirect to storage elsewhere carries its own signature.
+    pub(super) async fn ask(&self, mut ask: Ask) -> Result<Answer, RegistryError> {
         for _ in 0..=REDIRECTS_MAX {
-            let response = self.ask_once(&ask).await?;
-            if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED
-            {
-                return Ok((ask.uri, response));
+            let answer = self.ask_once(&ask).await?;
+            if !answer.status.is_redirection() || answer.status == StatusCode::NOT_MODIFIED {
+                return Ok(answer);
             }
-            let location = response
-                .headers()
-                .get(LOCATION)
-                .and_then(|location| location.to_str().ok())
-                .unwrap_or_default();
+            let location = answer.header(LOCATION.as_str()).unwrap_or_default();
             let next = follow(&ask.uri, location).ok_or_else(|| RegistryError::Redirect {
                 url: shown(&ask.uri),
                 location: without_query(location).to_owned(),
             })?;
             if next.authority() != ask.uri.authority() || next.scheme() != ask.uri.scheme() {
                 ask.authorization = None;
+                ask.headers.clear();
             }
             ask.uri = next;
         }
@@ -106,116 +150,66 @@ impl Transport {
         })
     }
 
-    /// The next piece of a body; `None` at its end.
-    pub(super) async fn chunk(
-        &self,
-        uri: &Uri,
-        body: &mut Incoming,
-    ) -> Result<Option<Bytes>, RegistryError> {
-        loop {
-            let frame = tokio::time::timeout(self.no_progress, body.frame())
-                .await
-                .map_err(|_elapsed| self.stalled(uri))?;
-            match frame {
-                None => return Ok(None),
-                Some(Err(source)) => {
-                    return Err(RegistryError::Receive {
-                        url: shown(uri),
-                        source,
-                    });
-                }
-                // Anything else is a trailer.
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Ok(Some(data));
-                    }
-                }
-            }
-        }
-    }
-
-    /// A whole body, as long as it is not larger than `limit` bytes.
-    pub(super) async fn whole(
-        &self,
-        uri: &Uri,
-        mut body: Incoming,
-        limit: u64,
-    ) -> Result<Vec<u8>, RegistryError> {
-        let too_large = || RegistryError::TooLarge {
-            url: shown(uri),
-            limit,
-        };
-        if body.size_hint().lower() > limit {
-            return Err(too_large());
-        }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = self.chunk(uri, &mut body).await? {
-            if bytes.len() as u64 + chunk.len() as u64 > limit {
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes)
-    }
-
-    /// Turns an answer that is no success into an error with the server's own words.
-    pub(super) async fn refusal(&self, uri: &Uri, response: Response<Incoming>) -> RegistryError {
-        let status = response.status();
-        let retry_after_seconds = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let text = self
-            .whole(uri, response.into_body(), ERROR_BYTES_MAX)
-            .await
-            .unwrap_or_default();
-        RegistryError::Status {
-            url: shown(uri),
-            status,
-            detail: error_text(&text),
-            retry_after_seconds,
-        }
-    }
-
-    async fn ask_once(&self, ask: &Ask) -> Result<Response<Incoming>, RegistryError> {
-        let request = request(ask)?;
+    async fn ask_once(&self, ask: &Ask) -> Result<Answer, RegistryError> {
+        let mut request = request(ask)?;
         let answer = if ask.uri.scheme_str() == Some("https") {
             self.encrypted()?.request(request)
         } else {
+            let connector = self.connector();
+            if let Some(authorization) = connector.proxy_authorization(&ask.uri) {
+                request
+                    .headers_mut()
+                    .insert(PROXY_AUTHORIZATION, authorization);
+            }
             self.plain
-                .get_or_init(|| client(connector(self.no_progress)))
+                .get_or_init(|| client(connector))
                 .request(request)
         };
-        tokio::time::timeout(self.no_progress, answer)
+        let response = tokio::time::timeout(self.no_progress, answer)
             .await
-            .map_err(|_elapsed| self.stalled(&ask.uri))?
-            .map_err(|source| RegistryError::Connect {
+            .map_err(|_elapsed| RegistryError::NoAnswer {
                 url: shown(&ask.uri),
-                source,
-            })
+                seconds: self.no_progress.as_secs(),
+            })?
+            .map_err(|source| match refused_tls::advice(&source) {
+                Some(advice) => RegistryError::Handshake {
+                    url: shown(&ask.uri),
+                    advice,
+                    source,
+                },
+                None => RegistryError::Connect {
+                    url: shown(&ask.uri),
+                    source,
+                },
+            })?;
+        let (parts, incoming) = response.into_parts();
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: Body::new(ask.uri.clone(), incoming, self.no_progress),
+        })
     }
 
-    fn encrypted(
-        &self,
-    ) -> Result<&Client<HttpsConnector<HttpConnector>, Full<Bytes>>, RegistryError> {
+    fn encrypted(&self) -> Result<&Client<HttpsConnector<Connector>, Full<Bytes>>, RegistryError> {
         if let Some(client) = self.encrypted.get() {
             return Ok(client);
         }
-        let mut http = connector(self.no_progress);
-        http.enforce_http(false);
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls::configuration(&self.host)?)
             .https_only()
             .enable_http1()
-            .wrap_connector(http);
+            .wrap_connector(self.connector());
         Ok(self.encrypted.get_or_init(|| client(connector)))
     }
 
-    fn stalled(&self, uri: &Uri) -> RegistryError {
-        RegistryError::Stalled {
-            url: shown(uri),
-            seconds: self.no_progress.as_secs(),
-        }
+    fn connector(&self) -> Connector {
+        let mut http = HttpConnector::new();
+        let longest = self.host.connect_timeout;
+        let longest = longest.unwrap_or(Duration::from_secs(CONNECT_SECONDS_MAX));
+        http.set_connect_timeout(Some(self.no_progress.min(longest)));
+        http.set_nodelay(true);
+        http.enforce_http(false);
+        Connector::new(http, Arc::clone(&self.proxies))
     }
 }
 
@@ -226,17 +220,20 @@ where
     Client::builder(TokioExecutor::new()).build(connector)
 }
 
-fn connector(no_progress: Duration) -> HttpConnector {
-    let mut connector = HttpConnector::new();
-    let longest = Duration::from_secs(CONNECT_SECONDS_MAX);
-    connector.set_connect_timeout(Some(no_progress.min(longest)));
-    connector.set_nodelay(true);
-    connector
-}
-
 fn request(ask: &Ask) -> Result<Request<Full<Bytes>>, RegistryError> {
-    let mut request = Request::builder()
-        .uri(ask.uri.clone())
+    let (method, form) = match &ask.verb {
+        Verb::Get => (Method::GET, None),
+        Verb::Head => (Method::HEAD, None),
+        Verb::Post(form) => (Method::POST, Some(form)),
+    };
+    let mut request = Request::builder().method(method).uri(ask.uri.clone());
+    if let Some(headers) = request.headers_mut() {
+        headers.extend(ask.headers.clone());
+        if ask.authorization.is_some() {
+            headers.remove(AUTHORIZATION);
+        }
+    }
+    request = request
         .header(USER_AGENT, concat!("carpel/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT, ask.accept);
     if let Some(authorization) = &ask.authorization {
@@ -245,15 +242,10 @@ fn request(ask: &Ask) -> Result<Request<Full<Bytes>>, RegistryError> {
     if ask.offset > 0 {
         request = request.header(RANGE, format!("bytes={}-", ask.offset));
     }
-    let body = match &ask.form {
-        Some(form) => {
-            request = request
-                .method("POST")
-                .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-            Bytes::copy_from_slice(form.as_bytes())
-        }
-        None => Bytes::new(),
-    };
+    if form.is_some() {
+        request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    }
+    let body = form.map_or_else(Bytes::new, |form| Bytes::copy_from_slice(form.as_bytes()));
     request
         .body(Full::new(body))
         .map_err(|_not_a_header| RegistryError::BadUrl {

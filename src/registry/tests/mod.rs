@@ -9,6 +9,11 @@ use oci_spec::image::Digest;
 use super::fake::{Door, FakeRegistry, Fault, digest};
 use super::*;
 
+mod failover;
+mod identity;
+mod proxy;
+mod tls;
+
 fn config() -> RegistryConfig {
     RegistryConfig {
         no_progress: Duration::from_millis(300),
@@ -27,6 +32,43 @@ fn session_with(
     Registry::new(config)
         .session(&reference, credentials.as_ref())
         .unwrap()
+}
+
+/// Rules for `r.example`, as the text of its `hosts.toml`.
+fn with_rules(text: &str) -> (tempfile::TempDir, RegistryConfig) {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("r.example")).unwrap();
+    let path = directory.path().join("r.example/hosts.toml");
+    let mut file = fs::File::create(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let config = RegistryConfig {
+        certs_directories: vec![directory.path().to_owned()],
+        ..config()
+    };
+    (directory, config)
+}
+
+/// Of `r.example/x`, by these rules.
+fn session_by(text: &str) -> Session {
+    let (_directory, config) = with_rules(text);
+    let reference = "r.example/x".parse().unwrap();
+    Registry::new(config).session(&reference, None).unwrap()
+}
+
+/// An address at which nobody listens.
+fn nobody() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+fn chain(error: &RegistryError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }
 
 fn session(registry: &FakeRegistry) -> Session {
@@ -274,10 +316,7 @@ async fn a_registry_that_does_not_go_on_times_out() {
 
 #[tokio::test]
 async fn nobody_listening_is_unavailable() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let reference = format!("{address}/x").parse().unwrap();
+    let reference = format!("{}/x", nobody()).parse().unwrap();
     let session = Registry::new(config()).session(&reference, None).unwrap();
     let error = session.manifest_by_tag("1").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
@@ -291,7 +330,7 @@ async fn mirrors_are_asked_first_and_the_rules_are_read_anew() {
     let blob = upstream.put_blob("x", b"blob");
     let directory = tempfile::tempdir().unwrap();
     let registry = Registry::new(RegistryConfig {
-        certs_directory: Some(directory.path().to_owned()),
+        certs_directories: vec![directory.path().to_owned()],
         ..config()
     });
     let reference = upstream.name("x").parse().unwrap();
@@ -381,99 +420,4 @@ async fn a_host_that_cannot_tell_its_referrers_is_an_error_and_not_an_empty_list
     let session = session_with(config(), &broken, None);
     let outcome = session.referrers(&subject.parse().unwrap(), None).await;
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Corrupt);
-}
-
-/// `openssl s_server` with a certificate of its own authority, serving the files of a folder.
-struct EncryptedServer {
-    folder: tempfile::TempDir,
-    child: std::process::Child,
-    authority: String,
-}
-
-impl Drop for EncryptedServer {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl EncryptedServer {
-    /// `None` if there is no openssl here.
-    fn start() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let openssl = |arguments: &[&str]| {
-            let mut command = std::process::Command::new("openssl");
-            command.current_dir(folder.path()).args(arguments);
-            command
-                .stdout(std::process::Stdio::null())
-                .stderr(std::process::Stdio::null());
-            command
-        };
-        for arguments in [
-            "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=carpel-test",
-            "req -x509 -CA ca.pem -CAkey ca.key -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 \
-             -subj /CN=server -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE",
-        ] {
-            let arguments: Vec<_> = arguments.split_whitespace().collect();
-            let made = openssl(&arguments).status();
-            if !made.is_ok_and(|status| status.success()) {
-                return None;
-            }
-        }
-        fs::create_dir_all(folder.path().join("v2/x/manifests")).unwrap();
-        let mut file = fs::File::create(folder.path().join("v2/x/manifests/1")).unwrap();
-        file.write_all(MANIFEST.as_bytes()).unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let authority = listener.local_addr().unwrap().to_string();
-        drop(listener);
-        let arguments = [
-            "s_server", "-accept", &authority, "-cert", "cert.pem", "-key", "key.pem", "-WWW",
-        ];
-        let child = openssl(&arguments).spawn().unwrap();
-        Some(Self {
-            folder,
-            child,
-            authority,
-        })
-    }
-
-    async fn pull(&self, rule: &str) -> Result<Manifest, RegistryError> {
-        let directory = tempfile::tempdir().unwrap();
-        let folder = directory.path().join("r.example");
-        fs::create_dir(&folder).unwrap();
-        let mut file = fs::File::create(folder.join("hosts.toml")).unwrap();
-        writeln!(file, "server = \"https://{}\"\n{rule}", self.authority).unwrap();
-        let registry = Registry::new(RegistryConfig {
-            certs_directory: Some(directory.path().to_owned()),
-            attempts: 1,
-            no_progress: Duration::from_secs(5),
-            ..config()
-        });
-        let reference = "r.example/x".parse().unwrap();
-        let session = registry.session(&reference, None).unwrap();
-        session.manifest_by_tag("1").await
-    }
-}
-
-#[tokio::test]
-async fn certificates_are_checked_against_the_rule_of_the_host() {
-    let Some(server) = EncryptedServer::start() else {
-        println!("SKIP no openssl");
-        return;
-    };
-    let authority = server.folder.path().join("ca.pem");
-    let with_authority = format!("ca = {:?}", authority.display().to_string());
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    // The server takes its time to listen.
-    while let Err(error) = server.pull("skip_verify = true").await {
-        assert!(std::time::Instant::now() < deadline, "{error:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let manifest = server.pull(&with_authority).await.unwrap();
-    assert_eq!(manifest.bytes, MANIFEST.as_bytes());
-    let error = server.pull("").await.unwrap_err();
-    assert!(format!("{error:?}").contains("UnknownIssuer"), "{error:?}");
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
-    let missing = server.pull("ca = \"/nonexistent\"").await.unwrap_err();
-    assert_eq!(missing.kind(), ErrorKind::Configuration);
 }
