@@ -63,6 +63,8 @@ pub(super) enum ImageCommand {
     Import(ImportArguments),
     /// Tell everything that is known of images
     Inspect(InspectArguments),
+    /// Say which hosts an image would be pulled from, and how
+    Explain(ExplainArguments),
     /// List the images of the daemon
     #[command(visible_alias = "ls")]
     List(ListArguments),
@@ -112,6 +114,21 @@ pub(super) struct ImportArguments {
     /// Name of the image; without it the names in the archive are taken
     #[arg(long, value_name = "NAME")]
     pub(super) reference: Option<String>,
+    #[command(flatten)]
+    pub(super) daemon: DaemonAddress,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArguments {
+    /// The image
+    #[arg(value_name = "REFERENCE")]
+    pub(super) reference: String,
+    /// Ask the hosts too, and say what they answer; exit code 1 if none has the image
+    #[arg(long)]
+    pub(super) check: bool,
+    /// How it is printed
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: TextOrJson,
     #[command(flatten)]
     pub(super) daemon: DaemonAddress,
 }

@@ -9,7 +9,8 @@ use super::arguments::DaemonAddress;
 use super::error::CliError;
 use crate::config::Config;
 use crate::cri::{
-    Archive, Client, ContainerSummary, Exported, ImageDetails, ImageSummary, Imported, Version,
+    Archive, Client, ContainerSummary, ExplainRequest, Explained, Exported, ImageDetails,
+    ImageSummary, Imported, Version,
 };
 
 /// The daemon's socket: as the command line says, else as the configuration file says.
@@ -71,6 +72,11 @@ impl Daemon {
     ) -> Result<Exported, CliError> {
         let call = self.client.export_image(references, target, progress);
         Ok(self.runtime.block_on(call)?)
+    }
+
+    /// Where an image would come from.
+    pub(super) fn explain(&self, request: ExplainRequest) -> Result<Explained, CliError> {
+        Ok(self.runtime.block_on(self.client.explain_image(request))?)
     }
 
     /// Sends an archive; `progress` is told how many bytes have gone.

@@ -37,6 +37,9 @@ pub(super) enum CliError {
     ArchiveToTerminal,
     #[error("not here: {}", references.join(", "))]
     NoSuchImage { references: Vec<String> },
+    /// What each host said is printed already.
+    #[error("no host gives {reference}")]
+    NoHost { reference: String },
     #[error("print")]
     Print(#[from] io::Error),
     /// The findings are printed already.

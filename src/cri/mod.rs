@@ -29,8 +29,9 @@ mod unbuilt;
 mod wire;
 
 pub use client::{
-    Archive, Client, ClientError, Condition, ContainerSummary, Exported, ImageDetails,
-    ImageSummary, Imported, RuntimeState, Version,
+    Archive, Client, ClientError, Condition, ContainerSummary, ExplainDepth, ExplainRequest,
+    Explained, ExplainedSource, Exported, HostTrust, ImageDetails, ImageSummary, Imported,
+    RuntimeState, SourceAnswers, Version,
 };
 pub use pods::PodService;
 pub use serve::{CgroupDriver, ServeError, Settings, serve};

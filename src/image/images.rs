@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::error::Failure;
 use super::flight::Flights;
-use super::layers::Downloads;
+use super::layers::{Downloads, refused};
 use super::pull::{Arrival, pull};
 use super::reference::{Name, matches};
 use super::state::State;
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::content::Content;
 use crate::persist::{self, Durability};
-use crate::registry::Registry;
+use crate::registry::{Depth, Explanation, Registry};
 use crate::snapshot::{ChainId, Snapshots, Usage, measure};
 
 /// All images of this node; cheap to clone.
@@ -103,6 +103,16 @@ impl Images {
         let key = (name.canonical(), auth.clone());
         let work = || pull(Arc::clone(&self.inner), name, auth);
         self.inner.pulls.join(key, work).await
+    }
+
+    /// Says where an image would be pulled from.
+    ///
+    /// # Errors
+    /// `InvalidReference`, or `Configuration` for broken rules or auth files.
+    pub async fn explain(&self, reference: &str, depth: Depth) -> Result<Explanation, ImageError> {
+        let name = Name::parse(reference)?;
+        let explanation = self.inner.registry.explain(name.reference(), depth).await;
+        explanation.map_err(|source| refused(&name.canonical(), source))
     }
 
     /// Imports the images of an OCI layout (folder or archive) or of a `docker save` archive, compressed or not.

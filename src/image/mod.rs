@@ -39,7 +39,7 @@ pub use images::{FilesystemUsage, Images};
 pub use import::ImportOptions;
 pub use record::Image;
 
-pub use crate::registry::ProxySettings;
+pub use crate::registry::{Depth, ExplainedHost, Explanation, ProxySettings, Trust};
 
 /// What a pull may prove itself with.
 pub type RegistryAuth = crate::registry::Credentials;

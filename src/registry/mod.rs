@@ -11,6 +11,7 @@ mod body;
 mod challenge;
 mod credentials;
 mod error;
+mod explain;
 #[cfg(test)]
 pub(crate) mod fake;
 mod helper;
@@ -30,6 +31,7 @@ mod transport;
 pub use blob::BlobStream;
 pub use credentials::Credentials;
 pub use error::{ErrorKind, RegistryError};
+pub use explain::{Answers, Depth, ExplainedHost, Explanation, Trust};
 pub use identity::Source;
 pub use proxy::ProxySettings;
 pub use refused_tls::Advice;

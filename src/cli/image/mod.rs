@@ -1,5 +1,6 @@
 //! `carpel image`: what the daemon's image store holds, and how it gets there. One file per command.
 
+mod explain;
 mod export;
 mod import;
 mod inspect;
@@ -16,6 +17,7 @@ use super::writer::Writer;
 pub(super) fn run<W: Write>(command: ImageCommand, output: &mut Writer<W>) -> Result<(), CliError> {
     match command {
         ImageCommand::Export(arguments) => export::export(arguments, output),
+        ImageCommand::Explain(arguments) => explain::explain(arguments, output),
         ImageCommand::Import(arguments) => import::import(arguments, output),
         ImageCommand::Inspect(arguments) => inspect::inspect(&arguments, output),
         ImageCommand::List(arguments) => list::list(&arguments, output),

@@ -1,5 +1,6 @@
 //! `carpel.v1.Admin`: what the command line needs and the CRI has no call for. One file per call.
 
+mod explain_image;
 mod export_image;
 mod import_image;
 
@@ -10,7 +11,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::stream::Answers;
 use super::wire::carpel::admin_server::Admin;
 use super::wire::carpel::{
-    ExportImageRequest, ExportImageResponse, ImportImageRequest, ImportImageResponse,
+    ExplainImageRequest, ExplainImageResponse, ExportImageRequest, ExportImageResponse,
+    ImportImageRequest, ImportImageResponse,
 };
 use crate::image::Images;
 
@@ -40,6 +42,15 @@ impl Admin for AdminServer {
         request: Request<Streaming<ImportImageRequest>>,
     ) -> Result<Response<ImportImageResponse>, Status> {
         import_image::import_image(&self.images, &self.spool_directory, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn explain_image(
+        &self,
+        request: Request<ExplainImageRequest>,
+    ) -> Result<Response<ExplainImageResponse>, Status> {
+        explain_image::explain_image(&self.images, request.into_inner())
             .await
             .map(Response::new)
     }

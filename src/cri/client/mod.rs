@@ -1,5 +1,6 @@
 //! A client of the daemon's socket for the command line: plain values, no wire types.
 
+mod explain_image;
 mod export_image;
 mod images;
 mod import_image;
@@ -17,6 +18,9 @@ use super::wire::runtime as wire;
 use super::wire::runtime::image_service_client::ImageServiceClient;
 use super::wire::runtime::runtime_service_client::RuntimeServiceClient;
 
+pub use explain_image::{
+    ExplainDepth, ExplainRequest, Explained, ExplainedSource, HostTrust, SourceAnswers,
+};
 pub use export_image::Exported;
 pub use images::{ContainerSummary, ImageDetails};
 pub use import_image::{Archive, Imported};

@@ -9,6 +9,7 @@ use oci_spec::image::Digest;
 use super::fake::{Door, FakeRegistry, Fault, digest};
 use super::*;
 
+mod explain;
 mod failover;
 mod identity;
 mod proxy;
