@@ -90,7 +90,7 @@ ci: ## what the continuous integration runs: test, then conformance
 # What a node in a box with this runtime needs.
 .PHONY: node-carpel node-containerd
 node-carpel: release tools
-	@$(need) node images
+	@$(need) node images registry
 node-containerd: tools
 	@$(need) rust build node images containerd
 
