@@ -136,6 +136,7 @@ coverage: ## line coverage of the unit tests
 fuzz: ## run each fuzz target for FUZZ_SECONDS (default 30)
 	@$(need) rust build
 	@command -v cargo-fuzz >/dev/null || { echo "installing cargo-fuzz"; cargo install --locked cargo-fuzz; }
+	cargo run --quiet --manifest-path fuzz/seeds/Cargo.toml
 	@for target in $$(RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
 	    RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=$${FUZZ_SECONDS:-30}; \
 	done
