@@ -398,19 +398,21 @@ fn source_of(identity: Option<&Source>) -> String {
 
 /// `2 hosts were asked; first: …; last`, which goes on with the last one's error as the cause.
 fn tried(earlier: &[RegistryError]) -> String {
-    let causes = earlier.iter().map(|error| {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
-        text
-    });
-    let causes: Vec<String> = causes.collect();
+    let causes: Vec<String> = earlier.iter().map(chain).collect();
     let count = earlier.len() + 1;
     format!(
         "{count} hosts were asked: {}; and at last",
         causes.join("; ")
     )
+}
+
+/// An error and all its causes.
+pub(super) fn chain(error: &RegistryError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }

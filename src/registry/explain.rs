@@ -1,11 +1,11 @@
 //! What a pull would do, told before it does: for `carpel image explain`. The same code decides as for a pull.
 
-use std::error::Error;
 use std::path::PathBuf;
 
 use hyper::StatusCode;
 use oci_spec::distribution::Reference;
 
+use super::error::chain;
 use super::hosts::{Host, Verification};
 use super::session::{Endpoint, MANIFEST_TYPES};
 use super::transport::{Ask, Verb};
@@ -201,15 +201,4 @@ async fn answers(session: &Session, endpoint: &Endpoint, path: &str) -> Answers 
         manifest,
         has_manifest,
     }
-}
-
-/// An error and all its causes.
-fn chain(error: &RegistryError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use oci_spec::image::Digest;
 
+use super::error::chain;
 use super::fake::{Door, FakeRegistry, Fault, digest};
 use super::*;
 
@@ -60,16 +61,6 @@ fn session_by(text: &str) -> Session {
 fn nobody() -> std::net::SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
-}
-
-fn chain(error: &RegistryError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 fn session(registry: &FakeRegistry) -> Session {
