@@ -1,6 +1,7 @@
 //! What can be written on the command line. Help texts are for people who have never seen Carpel.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -68,6 +69,8 @@ pub(super) enum ImageCommand {
     /// List the images of the daemon
     #[command(visible_alias = "ls")]
     List(ListArguments),
+    /// Remove images that no container uses and that are not pinned: those without a tag, or all
+    Prune(PruneArguments),
     /// Remove images with all their names
     #[command(visible_alias = "rm")]
     Remove(RemoveArguments),
@@ -136,6 +139,27 @@ pub(super) struct ExplainArguments {
 #[derive(Debug, Args)]
 pub(super) struct ListArguments {
     /// How the images are printed
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub(super) output: TableOrJson,
+    #[command(flatten)]
+    pub(super) daemon: DaemonAddress,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PruneArguments {
+    /// Remove images with a tag, too
+    #[arg(long, short)]
+    pub(super) all: bool,
+    /// Only print what would be removed
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Do not ask on a terminal
+    #[arg(long, short)]
+    pub(super) force: bool,
+    /// Only images that no pull has touched for so long: until=24h
+    #[arg(long, value_name = "until=DURATION", value_parser = super::image::prune::until)]
+    pub(super) filter: Option<Duration>,
+    /// How the result is printed
     #[arg(long, short, value_name = "FORMAT", default_value = "table")]
     pub(super) output: TableOrJson,
     #[command(flatten)]

@@ -10,7 +10,7 @@ use super::error::CliError;
 use crate::config::Config;
 use crate::cri::{
     Archive, Client, ContainerSummary, ExplainRequest, Explained, Exported, ImageDetails,
-    ImageSummary, Imported, Version,
+    ImageSummary, Imported, Prune, Pruned, Version,
 };
 
 /// The daemon's socket: as the command line says, else as the configuration file says.
@@ -77,6 +77,11 @@ impl Daemon {
     /// Where an image would come from.
     pub(super) fn explain(&self, request: ExplainRequest) -> Result<Explained, CliError> {
         Ok(self.runtime.block_on(self.client.explain_image(request))?)
+    }
+
+    /// Removes unused images, or tells which would go.
+    pub(super) fn prune(&self, prune: &Prune) -> Result<Pruned, CliError> {
+        Ok(self.runtime.block_on(self.client.prune_images(prune))?)
     }
 
     /// Sends an archive; `progress` is told how many bytes have gone.

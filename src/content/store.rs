@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -161,6 +162,17 @@ impl Content {
             }
         }
         Ok(digests)
+    }
+
+    /// The bytes that a blob takes on disk; none if it is not here.
+    #[must_use]
+    pub fn allocated(&self, digest: &Digest) -> u64 {
+        let metadata = self
+            .path(digest)
+            .ok()
+            .and_then(|path| fs::metadata(path).ok());
+        // stat(2): st_blocks counts units of 512 bytes whatever the block size.
+        metadata.map_or(0, |metadata| metadata.blocks() * 512)
     }
 
     fn path(&self, digest: &Digest) -> Result<PathBuf, ContentError> {

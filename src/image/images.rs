@@ -14,8 +14,8 @@ use super::pull::{Arrival, pull};
 use super::reference::{Name, matches};
 use super::state::State;
 use super::{
-    Export, Image, ImageDetails, ImageError, ImagesConfig, ImportOptions, RegistryAuth, details,
-    export, import,
+    Export, Image, ImageDetails, ImageError, ImagesConfig, ImportOptions, PruneOptions, Pruned,
+    RegistryAuth, details, export, import,
 };
 use crate::content::Content;
 use crate::persist::{self, Durability};
@@ -53,7 +53,7 @@ pub(super) struct Inner {
     pub(super) permits: Arc<Semaphore>,
     pulls: Flights<(String, Option<RegistryAuth>), Arc<Image>>,
     /// Held while records change, which takes a disk's time; the table is locked only to swap what is in memory.
-    writing: Mutex<()>,
+    pub(super) writing: Mutex<()>,
 }
 
 impl Images {
@@ -172,6 +172,16 @@ impl Images {
         Ok(())
     }
 
+    /// Removes images that no container uses and that are not pinned; blobs and layers go with them before the call
+    /// returns, but for the files of the layers, which take their time.
+    ///
+    /// # Errors
+    /// `Io` if a record cannot be removed; those before it are gone.
+    pub async fn prune(&self, options: PruneOptions) -> Result<Pruned, ImageError> {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || inner.prune(options)).await?
+    }
+
     /// Keeps the layers of images for a container, also if the images are removed: its own, and those that are mounted
     /// as volumes. A second lease of one container replaces the first.
     ///
@@ -262,7 +272,7 @@ impl Inner {
         tokio::task::spawn_blocking(move || inner.keep_now(arrival)).await?
     }
 
-    fn keep_now(&self, arrival: Arrival) -> Result<Arc<Image>, ImageError> {
+    pub(super) fn keep_now(&self, arrival: Arrival) -> Result<Arc<Image>, ImageError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut image = arrival.image;
         let images = self.state.lock().images.clone();
@@ -316,11 +326,17 @@ impl Inner {
     }
 
     /// Whether there was such an image.
-    fn forget(&self, reference: &str) -> Result<bool, ImageError> {
+    pub(super) fn forget(&self, reference: &str) -> Result<bool, ImageError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(image) = self.state.lock().find(reference).cloned() else {
             return Ok(false);
         };
+        self.erase(&image)?;
+        Ok(true)
+    }
+
+    /// Removes the record of an image, and the image from memory. The caller holds `writing`.
+    pub(super) fn erase(&self, image: &Image) -> Result<(), ImageError> {
         let id = image.id.parse().ok();
         if let Some(path) = id.map(|id: Digest| self.record_path(&id)) {
             persist::remove(&path).map_err(|source| Failure::Record {
@@ -329,10 +345,10 @@ impl Inner {
             })?;
         }
         self.state.lock().images.remove(&image.id);
-        Ok(true)
+        Ok(())
     }
 
-    fn record_path(&self, id: &Digest) -> PathBuf {
+    pub(super) fn record_path(&self, id: &Digest) -> PathBuf {
         self.images_folder().join(format!("{}.json", id.digest()))
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
 use super::images::Inner;
+use super::state::Leased;
 use super::{Image, ImageError};
 use crate::persist::{self, Durability};
 use crate::snapshot::ChainId;
@@ -15,6 +16,8 @@ use crate::snapshot::ChainId;
 pub(super) struct Lease {
     pub(super) version: u32,
     pub(super) container_id: String,
+    #[serde(default)]
+    pub(super) image_ids: Vec<String>,
     pub(super) chain_ids: Vec<ChainId>,
 }
 
@@ -26,19 +29,25 @@ impl Inner {
     pub(super) fn lease(&self, images: &[&Image], container_id: &str) -> Result<(), ImageError> {
         let path = self.lease_path(container_id)?;
         // In memory first: from here on no collection takes the layers.
+        let image_ids: Vec<String> = images.iter().map(|image| image.id.clone()).collect();
         let mut chain_ids: Vec<ChainId> = Vec::new();
         for chain_id in images.iter().flat_map(|image| &image.chain_ids) {
             if !chain_ids.contains(chain_id) {
                 chain_ids.push(chain_id.clone());
             }
         }
+        let leased = Leased {
+            image_ids: image_ids.clone(),
+            chain_ids: chain_ids.clone(),
+        };
         self.state
             .lock()
             .leases
-            .insert(container_id.to_owned(), chain_ids.clone());
+            .insert(container_id.to_owned(), leased);
         let lease = Lease {
             version: LEASE_VERSION,
             container_id: container_id.to_owned(),
+            image_ids,
             chain_ids,
         };
         let written = persist::write_json(&path, &lease, Durability::Rename);

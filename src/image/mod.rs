@@ -13,6 +13,8 @@
 
 mod archive;
 mod collect;
+#[cfg(test)]
+mod collect_tests;
 mod config;
 mod details;
 mod error;
@@ -23,6 +25,7 @@ mod import;
 mod layers;
 mod lease;
 mod manifest;
+mod prune;
 mod pull;
 mod record;
 mod recovery;
@@ -37,6 +40,7 @@ pub use error::{ErrorKind, ImageError};
 pub use export::Export;
 pub use images::{FilesystemUsage, Images};
 pub use import::ImportOptions;
+pub use prune::{PruneMode, PruneOptions, PruneScope, Pruned};
 pub use record::Image;
 
 pub use crate::registry::{Depth, ExplainedHost, Explanation, ProxySettings, Trust};

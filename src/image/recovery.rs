@@ -10,6 +10,7 @@ use super::images::Inner;
 use super::lease::{LEASE_VERSION, Lease};
 use super::pull::DOCUMENT_BYTES_MAX;
 use super::record::{RECORD_VERSION, Record};
+use super::state::Leased;
 use super::{Image, ImageError, manifest};
 use crate::persist::{self, PersistError};
 
@@ -34,8 +35,12 @@ impl Inner {
         for path in persist::record_paths(&self.leases_folder()).map_err(unreadable)? {
             match load_lease(&path) {
                 Ok(lease) => {
+                    let leased = Leased {
+                        image_ids: lease.image_ids,
+                        chain_ids: lease.chain_ids,
+                    };
                     let mut table = self.state.lock();
-                    table.leases.insert(lease.container_id, lease.chain_ids);
+                    table.leases.insert(lease.container_id, leased);
                 }
                 Err(error) => forget(&path, &error)?,
             }

@@ -22,10 +22,19 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) images: BTreeMap<String, Arc<Image>>,
-    /// The chain of each container's image.
-    pub(super) leases: HashMap<String, Vec<ChainId>>,
+    /// What each container needs.
+    pub(super) leases: HashMap<String, Leased>,
     /// Blobs and layers that running pulls count on, with how many do.
     holds: HashMap<Digest, usize>,
+}
+
+/// What one container needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Leased {
+    /// Its own image and those of its volumes, by id; empty in leases that an older Carpel wrote.
+    pub(super) image_ids: Vec<String>,
+    /// All their layers.
+    pub(super) chain_ids: Vec<ChainId>,
 }
 
 /// Keeps one blob or layer from being collected while it exists.
@@ -98,13 +107,25 @@ impl Table {
         }
     }
 
-    /// Everything that must stay.
-    pub(super) fn live(&self) -> HashSet<Digest> {
+    /// Does a container have this image, as its own or as a volume?
+    pub(super) fn is_in_use(&self, image: &Image) -> bool {
+        self.leases.values().any(|lease| {
+            lease.image_ids.contains(&image.id)
+                // Whose it was is not known: it may have been this one's.
+                || (lease.image_ids.is_empty()
+                    && image.chain_ids.iter().all(|one| lease.chain_ids.contains(one)))
+        })
+    }
+
+    /// Everything that must stay, also when these images are gone.
+    pub(super) fn live_without(&self, gone: &[Arc<Image>]) -> HashSet<Digest> {
+        let is_kept = |image: &&Arc<Image>| gone.iter().all(|gone| gone.id != image.id);
         let of_images = self
             .images
             .values()
+            .filter(is_kept)
             .flat_map(|image| image.blobs.iter().chain(&image.chain_ids));
-        let of_leases = self.leases.values().flatten();
+        let of_leases = self.leases.values().flat_map(|lease| &lease.chain_ids);
         of_images
             .chain(of_leases)
             .chain(self.holds.keys())
@@ -115,7 +136,10 @@ impl Table {
     /// Whether one thing must stay: for the moment of removing it.
     pub(super) fn is_live(&self, digest: &Digest) -> bool {
         self.holds.contains_key(digest)
-            || self.leases.values().any(|chain| chain.contains(digest))
+            || self
+                .leases
+                .values()
+                .any(|lease| lease.chain_ids.contains(digest))
             || self
                 .images
                 .values()

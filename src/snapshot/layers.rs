@@ -102,6 +102,10 @@ impl Layers {
         self.lock().layers.keys().cloned().collect()
     }
 
+    pub(super) fn usage_of(&self, chain_id: &ChainId) -> Option<Usage> {
+        Some(self.lock().layers.get(chain_id)?.usage)
+    }
+
     /// What the folder takes: finished layers by their records, others by walking them.
     pub(super) fn usage(&self) -> Result<Usage, SnapshotError> {
         let unreadable = |source| SnapshotError::Prepare {

@@ -200,6 +200,12 @@ impl Snapshots {
         })
     }
 
+    /// What the layer of a chain takes, from its record.
+    #[must_use]
+    pub fn layer_usage(&self, chain_id: &ChainId) -> Option<Usage> {
+        self.layers.usage_of(chain_id)
+    }
+
     /// What layers and trash take: those of finished layers are in their records, everything else is walked.
     ///
     /// # Errors

@@ -8,6 +8,8 @@
 
 use carpel_integration::crictl::text;
 use carpel_integration::node::Node;
+use carpel_integration::node::Runtime;
+use carpel_integration::node::repository;
 use carpel_integration::request::BUSYBOX;
 use carpel_integration::request::container;
 use carpel_integration::request::pod;
@@ -83,6 +85,64 @@ fn root_a_removed_image_serves_its_container_and_can_be_pulled_again() {
     let second = node.start_container(&pod, &container("second", &["sleep", "1000"]));
     assert_eq!(node.ask(&["exec", "-s", &second, "echo", "up"]), "up");
     node.remove_pod(&pod);
+    node.finish();
+}
+
+/// Runs `carpel image prune` in a node, and gives the tags of what it removed, or would.
+fn prune(node: &Node, more: &[&str]) -> Vec<String> {
+    let carpel = std::env::var("NODE_CARPEL")
+        .unwrap_or_else(|_unset| format!("{}/target/release/carpel", repository().display()));
+    let output = node
+        .command(carpel)
+        .args(["image", "prune", "--all", "--output", "json", "--socket"])
+        .arg(&node.socket)
+        .args(more)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "carpel image prune: {said}");
+    let pruned: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let images = pruned["images"].as_array().unwrap();
+    assert_eq!(images.is_empty(), pruned["freed_bytes"] == 0, "{pruned:#}");
+    let mut tags: Vec<_> = images
+        .iter()
+        .map(|image| text(image, "/repo_tags/0"))
+        .collect();
+    tags.sort();
+    tags
+}
+
+#[test]
+fn root_pruning_spares_images_of_containers_and_of_their_volumes() {
+    let Some(node) = Node::start() else { return };
+    if node.runtime == Runtime::Containerd {
+        return node.finish();
+    }
+    const VOLUME: &str = "gcr.io/k8s-staging-cri-tools/test-image-2:latest";
+    const UNUSED: &str = "gcr.io/k8s-staging-cri-tools/test-image-3:latest";
+    for image in [VOLUME, UNUSED] {
+        node.tell(&["pull", image]);
+    }
+    let pod = node.run_pod(pod("keeps"));
+    let exited = node.start_container(&pod, &container("exited", &["true"]));
+    node.wait_until_exited(&exited);
+    let mut request = container("created", &["sleep", "1000"]);
+    request["mounts"] = serde_json::json!([
+        { "container_path": "/volume", "readonly": true, "image": { "image": VOLUME } }
+    ]);
+    let created = node.create(&pod, &request);
+    assert_eq!(prune(&node, &["--dry-run"]), [UNUSED]);
+    assert_eq!(prune(&node, &["--filter", "until=1h"]), [""; 0]);
+    assert_eq!(prune(&node, &[]), [UNUSED]);
+    assert_eq!(prune(&node, &[]), [""; 0]);
+    node.is_refused(&["inspecti", UNUSED], &["none"], &["test-image-3"]);
+    node.tell(&["start", &created]);
+    assert_eq!(
+        node.ask(&["exec", "-s", &created, "cat", "/volume/test-image-2"]),
+        "test-image-2"
+    );
+    node.remove_pod(&pod);
+    assert_eq!(prune(&node, &["--force"]), [VOLUME, BUSYBOX]);
     node.finish();
 }
 

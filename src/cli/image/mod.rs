@@ -6,6 +6,7 @@ mod import;
 mod inspect;
 mod list;
 mod progress;
+pub(super) mod prune;
 mod remove;
 
 use std::io::Write;
@@ -21,6 +22,7 @@ pub(super) fn run<W: Write>(command: ImageCommand, output: &mut Writer<W>) -> Re
         ImageCommand::Import(arguments) => import::import(arguments, output),
         ImageCommand::Inspect(arguments) => inspect::inspect(&arguments, output),
         ImageCommand::List(arguments) => list::list(&arguments, output),
+        ImageCommand::Prune(arguments) => prune::prune(&arguments, output),
         ImageCommand::Remove(arguments) => remove::remove(&arguments, output),
     }
 }

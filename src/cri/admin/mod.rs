@@ -3,6 +3,7 @@
 mod explain_image;
 mod export_image;
 mod import_image;
+mod prune_images;
 
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use super::stream::Answers;
 use super::wire::carpel::admin_server::Admin;
 use super::wire::carpel::{
     ExplainImageRequest, ExplainImageResponse, ExportImageRequest, ExportImageResponse,
-    ImportImageRequest, ImportImageResponse,
+    ImportImageRequest, ImportImageResponse, PruneImagesRequest, PruneImagesResponse,
 };
 use crate::image::Images;
 
@@ -51,6 +52,15 @@ impl Admin for AdminServer {
         request: Request<ExplainImageRequest>,
     ) -> Result<Response<ExplainImageResponse>, Status> {
         explain_image::explain_image(&self.images, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn prune_images(
+        &self,
+        request: Request<PruneImagesRequest>,
+    ) -> Result<Response<PruneImagesResponse>, Status> {
+        prune_images::prune_images(&self.images, request.into_inner())
             .await
             .map(Response::new)
     }

@@ -4,6 +4,7 @@ mod explain_image;
 mod export_image;
 mod images;
 mod import_image;
+mod prune_images;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,6 +25,7 @@ pub use explain_image::{
 pub use export_image::Exported;
 pub use images::{ContainerSummary, ImageDetails};
 pub use import_image::{Archive, Imported};
+pub use prune_images::{Prune, Pruned, PrunedImage};
 
 /// Longest answer that is taken.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;

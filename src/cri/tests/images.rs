@@ -8,7 +8,7 @@ use tonic::Code;
 
 use super::Served;
 use crate::cri::wire::runtime::*;
-use crate::cri::{Archive, Client, ClientError};
+use crate::cri::{Archive, Client, ClientError, Prune};
 
 macro_rules! needs_root {
     () => {
@@ -278,7 +278,7 @@ async fn a_client_that_gives_up_sees_deadline_exceeded() {
     // As a header only: with `set_timeout` this client would end the call by itself.
     request
         .metadata_mut()
-        .insert("grpc-timeout", "100m".parse().unwrap());
+        .insert("grpc-timeout", "1m".parse().unwrap());
     let refused = served.image().await.pull_image(request).await.unwrap_err();
     assert!(
         matches!(refused.code(), Code::DeadlineExceeded | Code::Cancelled),
@@ -356,4 +356,126 @@ async fn root_an_image_is_exported_told_of_and_removed_through_the_command_line_
     let length = exported.len();
     assert_eq!(import(&served, exported, length).await.unwrap(), id);
     served.stop().await;
+}
+
+async fn import_named(served: &Served, tag: &str, user: &str) -> String {
+    let archive = docker_archive(tag, user);
+    let length = archive.len();
+    import(served, archive, length).await.unwrap()
+}
+
+#[tokio::test]
+async fn root_all_names_of_an_image_are_one_entry_and_go_with_any_of_them() {
+    needs_root!();
+    let served = Served::start().await;
+    let tags = [
+        "localhost/hello:1",
+        "example.org:5000/hello:2",
+        "localhost/hello:3",
+    ];
+    let mut ids = Vec::new();
+    for tag in tags {
+        ids.push(import_named(&served, tag, "").await);
+    }
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    let other = import_named(&served, "localhost/other:1", "7").await;
+    let client = served.image().await;
+    let list = client
+        .clone()
+        .list_images(ListImagesRequest::default())
+        .await;
+    let list = list.unwrap().into_inner().images;
+    assert_eq!(list.len(), 2);
+    let image = list.iter().find(|image| image.id == ids[0]).unwrap();
+    let mut sorted = tags.map(str::to_owned);
+    sorted.sort();
+    assert_eq!(image.repo_tags, sorted);
+    // By any tag, by id and by a short id the same message.
+    for name in tags
+        .into_iter()
+        .chain([&*ids[0], &ids[0][7..], &ids[0][7..20]])
+    {
+        let request = ImageStatusRequest {
+            image: spec(name),
+            verbose: false,
+        };
+        let status = client.clone().image_status(request).await.unwrap();
+        assert_eq!(status.into_inner().image.as_ref(), Some(image), "{name}");
+    }
+    // Two at once, by other names of it: both succeed, and neither is to be seen afterwards.
+    let remove = |name: &str| {
+        let mut client = client.clone();
+        let request = RemoveImageRequest { image: spec(name) };
+        async move { client.remove_image(request).await }
+    };
+    let (first, second) = tokio::join!(remove(tags[1]), remove(&ids[0]));
+    first.unwrap();
+    second.unwrap();
+    let list = client
+        .clone()
+        .list_images(ListImagesRequest::default())
+        .await;
+    let left: Vec<String> = list
+        .unwrap()
+        .into_inner()
+        .images
+        .into_iter()
+        .map(|image| image.id)
+        .collect();
+    assert_eq!(left, [other]);
+}
+
+#[tokio::test]
+async fn root_a_stream_has_every_image_once() {
+    needs_root!();
+    let served = Served::start().await;
+    let mut imported = Vec::new();
+    for number in 0..20 {
+        let tag = format!("localhost/image:{number}");
+        imported.push(import_named(&served, &tag, &number.to_string()).await);
+    }
+    let stream = served
+        .image()
+        .await
+        .stream_images(StreamImagesRequest::default())
+        .await;
+    let mut stream = stream.unwrap().into_inner();
+    let mut streamed = Vec::new();
+    while let Some(message) = stream.message().await.unwrap() {
+        assert!(!message.images.is_empty());
+        streamed.extend(message.images.into_iter().map(|image| image.id));
+    }
+    imported.sort();
+    streamed.sort();
+    assert_eq!(streamed, imported);
+}
+
+#[tokio::test]
+async fn root_unused_images_are_pruned_when_asked_for() {
+    needs_root!();
+    let served = Served::start().await;
+    let first = import_named(&served, "localhost/hello:1", "1").await;
+    // Takes the tag away from the first one.
+    let second = import_named(&served, "localhost/hello:1", "2").await;
+    let client = Client::connect(&served.path()).await.unwrap();
+    let ids = |pruned: &crate::cri::Pruned| -> Vec<String> {
+        pruned.images.iter().map(|image| image.id.clone()).collect()
+    };
+    let tell = Prune {
+        dry_run: true,
+        ..Prune::default()
+    };
+    let told = client.prune_images(&tell).await.unwrap();
+    assert_eq!(ids(&told), [first]);
+    assert!(told.freed_bytes > 0);
+    assert_eq!(client.list_images().await.unwrap().len(), 2);
+    assert_eq!(client.prune_images(&Prune::default()).await.unwrap(), told);
+    let all = Prune {
+        tagged_too: true,
+        ..Prune::default()
+    };
+    let pruned = client.prune_images(&all).await.unwrap();
+    assert_eq!(ids(&pruned), [second]);
+    assert_eq!(pruned.images[0].repo_tags, ["localhost/hello:1"]);
+    assert!(client.list_images().await.unwrap().is_empty());
 }
