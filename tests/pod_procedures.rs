@@ -359,6 +359,18 @@ async fn unknown_ids_are_fine_to_stop_and_remove_and_not_found_else() {
 }
 
 #[tokio::test]
+async fn a_container_of_an_artifact_is_refused() {
+    let node = Node::new();
+    let pods = node.daemon().await;
+    let id = ready(&pods, "web").await;
+    let mut request = container("web");
+    request.image.image = "artifact".into();
+    let error = pods.create_container(&id, request).await.unwrap_err();
+    assert_eq!(error.kind(), PodErrorKind::InvalidArgument);
+    assert!(error.to_string().contains("can only be mounted"), "{error}");
+}
+
+#[tokio::test]
 async fn a_missing_image_is_named() {
     let node = Node::new();
     let pods = node.daemon().await;

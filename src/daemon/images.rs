@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 
-use crate::image::{ErrorKind, Image, ImageError, Images};
+use crate::image::{ErrorKind, Image, ImageError, ImageKind, Images};
 use crate::oci::ImageDefaults;
 use crate::pod::{
     ContainerImage, ContainerImages, PodError, PodErrorKind, PreparedImages, RootDirectories,
@@ -151,6 +151,7 @@ fn described(image: &Image) -> ContainerImage {
         id: image.id.clone(),
         name: image.repo_tags.first().unwrap_or(&image.id).clone(),
         reference: image.repo_digests.first().unwrap_or(&image.id).clone(),
+        is_artifact: image.kind == ImageKind::Artifact,
         defaults: config.map_or_else(ImageDefaults::default, |config| ImageDefaults {
             user: config.user().clone().unwrap_or_default(),
             environment: config.env().clone().unwrap_or_default(),

@@ -46,6 +46,7 @@ fn image(number: usize) -> Image {
     let id = digest_of(&blobs[0]);
     Image {
         id: id.to_string(),
+        kind: super::ImageKind::Image,
         repo_tags: Vec::new(),
         repo_digests: Vec::new(),
         size: 1,

@@ -6,7 +6,7 @@ use super::error::Failure;
 use super::images::Inner;
 use super::manifest::{self, Document};
 use super::pull::DOCUMENT_BYTES_MAX;
-use super::{Image, ImageError};
+use super::{Image, ImageError, ImageKind, artifact};
 use crate::snapshot::ChainId;
 
 /// What is not kept in memory.
@@ -25,7 +25,7 @@ pub struct LayerDetails {
     pub size: u64,
     /// What the manifest calls it.
     pub media_type: String,
-    /// The digest of the uncompressed archive.
+    /// The digest of the uncompressed archive; of an artifact, which does not say it, that of the blob.
     pub diff_id: Digest,
     /// The digest of this layer and all below.
     pub chain_id: ChainId,
@@ -42,17 +42,23 @@ pub(super) fn read(inner: &Inner, image: &Image) -> Result<ImageDetails, ImageEr
         }
         .into());
     };
-    let layers = manifest::layers(&document, &image.config)?;
-    let described = layers
-        .into_iter()
-        .zip(document.layers())
-        .map(|(layer, descriptor)| LayerDetails {
+    let layers = match image.kind {
+        ImageKind::Image => manifest::layers(&document, &image.config)?,
+        ImageKind::Artifact => artifact::layers(digest, &document)?,
+    };
+    let described = layers.into_iter().map(|layer| {
+        let mut descriptors = document.layers().iter();
+        let descriptor = descriptors.find(|descriptor| *descriptor.digest() == layer.blob);
+        LayerDetails {
+            diff_id: layer.diff_id.unwrap_or_else(|| layer.blob.clone()),
             digest: layer.blob,
             size: layer.size,
-            media_type: descriptor.media_type().to_string(),
-            diff_id: layer.diff_id,
+            media_type: descriptor.map_or_else(String::new, |descriptor| {
+                descriptor.media_type().to_string()
+            }),
             chain_id: layer.chain_id,
-        });
+        }
+    });
     Ok(ImageDetails {
         layers: described.collect(),
     })

@@ -19,10 +19,10 @@ use tokio::sync::{mpsc, watch};
 use super::error::Failure;
 use super::flight::{Outcome, Role, wait};
 use super::images::Inner;
-use super::manifest::Layer;
-use super::{ErrorKind, ImageError};
+use super::manifest::{Form, Layer};
+use super::{ErrorKind, ImageError, artifact};
 use crate::content::{self, Ingest, Spool};
-use crate::layer;
+use crate::layer::{self, LayerError};
 use crate::registry::{RegistryError, Session};
 use crate::snapshot::ChainId;
 
@@ -147,7 +147,7 @@ async fn ensure_layer(
         Feed::Following(download) => Some(download.outcome.clone()),
     };
     let unpacking = tokio::task::spawn_blocking({
-        let diff_id = layer.diff_id.clone();
+        let (diff_id, form) = (layer.diff_id.clone(), layer.form.clone());
         let target = staging.path().to_owned();
         let limits = inner.config.limits;
         move || {
@@ -155,15 +155,24 @@ async fn ensure_layer(
                 Feed::Present(file) => Box::new(file),
                 Feed::Following(download) => Box::new(download.spool.reader()),
             };
-            layer::unpack(reader, &target, Some(&diff_id), limits)
+            match form {
+                Form::Archive => layer::unpack(reader, &target, diff_id.as_ref(), limits)
+                    .map(|unpacked| unpacked.implied),
+                Form::File(name) => artifact::write_file(reader, &target, &name)
+                    .map(|()| Vec::new())
+                    .map_err(|source| LayerError::Target {
+                        path: target.join(name),
+                        source,
+                    }),
+            }
         }
     });
-    let unpacked = unpacking.await?;
+    let implied = unpacking.await?;
     // If the download failed, that is the reason, and the unpacker only noticed.
     if let Some(outcome) = outcome {
         wait(outcome).await?;
     }
-    let unpacked = unpacked.map_err(|source| Failure::Layer {
+    let implied = implied.map_err(|source| Failure::Layer {
         digest: layer.blob.clone(),
         source,
     })?;
@@ -178,11 +187,9 @@ async fn ensure_layer(
             .rev()
             .filter_map(|chain_id| snapshots.layer(chain_id))
             .collect();
-        layer::inherit(staging.path(), &unpacked.implied, &lower).map_err(|source| {
-            Failure::Layer {
-                digest: layer.blob.clone(),
-                source,
-            }
+        layer::inherit(staging.path(), &implied, &lower).map_err(|source| Failure::Layer {
+            digest: layer.blob.clone(),
+            source,
         })?;
         staging.commit()?;
         Ok(())

@@ -1,6 +1,7 @@
 //! Reading manifests, indexes and configurations, and choosing what is for this host. Pure.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use oci_spec::image::{
     Arch, Descriptor, Digest, ImageConfiguration, ImageIndex, ImageManifest, Os,
@@ -28,10 +29,21 @@ pub(super) struct Layer {
     pub(super) blob: Digest,
     /// Its bytes.
     pub(super) size: u64,
-    /// The digest of the uncompressed archive.
-    pub(super) diff_id: Digest,
+    /// The digest of the uncompressed archive, which an image says and an artifact does not.
+    pub(super) diff_id: Option<Digest>,
     /// The digest of this layer and all below.
     pub(super) chain_id: ChainId,
+    /// What becomes of the blob.
+    pub(super) form: Form,
+}
+
+/// What a blob becomes on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Form {
+    /// It is an archive, and unpacked.
+    Archive,
+    /// It is a file of that name in the layer.
+    File(PathBuf),
 }
 
 /// What tells an index from a manifest when nobody said a media type.
@@ -144,8 +156,9 @@ pub(super) fn layers(
         layers.push(Layer {
             blob: descriptor.digest().clone(),
             size: descriptor.size(),
-            diff_id,
+            diff_id: Some(diff_id),
             chain_id,
+            form: Form::Archive,
         });
     }
     Ok(layers)

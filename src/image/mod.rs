@@ -12,6 +12,7 @@
 //! removed by the leaves when they are opened, or by the collection of what no record and no lease names.
 
 mod archive;
+mod artifact;
 mod collect;
 #[cfg(test)]
 mod collect_tests;
@@ -41,7 +42,7 @@ pub use export::Export;
 pub use images::{FilesystemUsage, Images};
 pub use import::ImportOptions;
 pub use prune::{PruneMode, PruneOptions, PruneScope, Pruned};
-pub use record::Image;
+pub use record::{Image, ImageKind};
 
 pub use crate::registry::{Depth, ExplainedHost, Explanation, ProxySettings, Trust};
 

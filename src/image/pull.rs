@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use oci_spec::image::Digest;
+use oci_spec::image::{Digest, ImageConfiguration};
 
 use super::error::Failure;
 use super::images::Inner;
@@ -10,7 +10,7 @@ use super::layers::{Origin, ensure_layers, refused};
 use super::manifest::{self, Document};
 use super::reference::Name;
 use super::state::Hold;
-use super::{Image, ImageError, RegistryAuth};
+use super::{Image, ImageError, ImageKind, RegistryAuth, artifact};
 use crate::registry::Session;
 
 /// The largest configuration that is accepted; the largest manifest, too.
@@ -113,8 +113,17 @@ pub(super) async fn assemble(
     let config_digest = image_manifest.config().digest().clone();
     holds.push(inner.state.hold(&config_digest));
     let config_bytes = configuration(inner, origin, &config_digest).await?;
-    let config = manifest::configuration(&config_digest, &config_bytes)?;
-    let layers = manifest::layers(&image_manifest, &config)?;
+    let (kind, config, layers) = match artifact::is_artifact(&image_manifest, &config_bytes) {
+        true => {
+            let layers = artifact::layers(&digest, &image_manifest)?;
+            (ImageKind::Artifact, ImageConfiguration::default(), layers)
+        }
+        false => {
+            let config = manifest::configuration(&config_digest, &config_bytes)?;
+            let layers = manifest::layers(&image_manifest, &config)?;
+            (ImageKind::Image, config, layers)
+        }
+    };
     for layer in &layers {
         holds.push(inner.state.hold(&layer.blob));
         holds.push(inner.state.hold(&layer.chain_id));
@@ -124,7 +133,12 @@ pub(super) async fn assemble(
     blobs.extend(layers.iter().map(|layer| layer.blob.clone()));
     let compressed: u64 = layers.iter().map(|layer| layer.size).sum();
     Ok(Image {
-        id: config_digest.to_string(),
+        // Artifacts share the empty configuration.
+        id: match kind {
+            ImageKind::Image => config_digest.to_string(),
+            ImageKind::Artifact => digest.to_string(),
+        },
+        kind,
         repo_tags: Vec::new(),
         repo_digests: Vec::new(),
         size: compressed + (bytes.len() + config_bytes.len()) as u64,

@@ -8,8 +8,10 @@ use crate::snapshot::ChainId;
 /// An image that is here, whole: all its layers are unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// The digest of the configuration, `sha256:…`.
+    /// The digest of the configuration, `sha256:…`; of the manifest for an artifact.
     pub id: String,
+    /// Whether it can be run.
+    pub kind: ImageKind,
     /// `registry/repository:tag`, sorted.
     pub repo_tags: Vec<String>,
     /// `registry/repository@digest`, sorted; the digest is that of what the reference named, an index if it was one.
@@ -28,11 +30,24 @@ pub struct Image {
     pub(super) blobs: Vec<Digest>,
 }
 
+/// What an image is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageKind {
+    /// A container can be made of it.
+    #[default]
+    Image,
+    /// It has no configuration to run it by: it can only be mounted.
+    Artifact,
+}
+
 /// `images/<hex>.json`; `docs/state-on-disk.md` describes it. The configuration is read from its blob.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) version: u32,
     pub(super) id: Digest,
+    #[serde(default)]
+    pub(super) kind: ImageKind,
     pub(super) repo_tags: Vec<String>,
     pub(super) repo_digests: Vec<String>,
     pub(super) size: u64,
@@ -50,6 +65,7 @@ impl Image {
         Record {
             version: RECORD_VERSION,
             id,
+            kind: self.kind,
             repo_tags: self.repo_tags.clone(),
             repo_digests: self.repo_digests.clone(),
             size: self.size,
@@ -65,6 +81,7 @@ impl Record {
     pub(super) fn into_image(self, config: ImageConfiguration) -> Image {
         Image {
             id: self.id.to_string(),
+            kind: self.kind,
             repo_tags: self.repo_tags,
             repo_digests: self.repo_digests,
             size: self.size,

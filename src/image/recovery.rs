@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use oci_spec::image::ImageConfiguration;
+
 use super::error::Failure;
 use super::images::Inner;
 use super::lease::{LEASE_VERSION, Lease};
 use super::pull::DOCUMENT_BYTES_MAX;
 use super::record::{RECORD_VERSION, Record};
 use super::state::Leased;
-use super::{Image, ImageError, manifest};
+use super::{Image, ImageError, ImageKind, manifest};
 use crate::persist::{self, PersistError};
 
 impl Inner {
@@ -61,7 +63,10 @@ impl Inner {
             }
         }
         let bytes = self.content.read(&record.id, DOCUMENT_BYTES_MAX)?;
-        let config = manifest::configuration(&record.id, &bytes)?;
+        let config = match record.kind {
+            ImageKind::Image => manifest::configuration(&record.id, &bytes)?,
+            ImageKind::Artifact => ImageConfiguration::default(),
+        };
         let mut image = record.into_image(config);
         image.pinned = self.is_pinned(&image);
         Ok(image)

@@ -89,13 +89,18 @@ async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
 
 fn find_image(context: &Context, container: &Container) -> Result<ContainerImage, PodError> {
     let reference = &container.config.image.image;
-    context.parts.images.find(reference).ok_or_else(|| {
-        PodError::new(
+    let refused = |kind, why| PodError::new(kind, Subject::Image(reference.clone()), why);
+    match context.parts.images.find(reference) {
+        Some(image) if image.is_artifact => Err(refused(
+            PodErrorKind::InvalidArgument,
+            "it is an artifact, which has nothing to run: it can only be mounted",
+        )),
+        Some(image) => Ok(image),
+        None => Err(refused(
             PodErrorKind::NotFound,
-            Subject::Image(reference.clone()),
             "it is not on this node: pull it first",
-        )
-    })
+        )),
+    }
 }
 
 /// The images that are mounted as volumes. One that is not here is told by the calculation, which knows of the others'

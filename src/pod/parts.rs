@@ -160,6 +160,8 @@ pub struct ContainerImage {
     pub name: String,
     /// A repo digest, else the id.
     pub reference: String,
+    /// An OCI artifact: it can be mounted, and no container can be made of it.
+    pub is_artifact: bool,
     /// What the image's configuration says about its containers.
     pub defaults: ImageDefaults,
 }

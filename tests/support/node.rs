@@ -317,7 +317,8 @@ struct FakeImages(Ledger);
 #[async_trait]
 impl ContainerImages for FakeImages {
     fn find(&self, reference: &str) -> Option<ContainerImage> {
-        (reference == "busybox").then(|| ContainerImage {
+        matches!(reference, "busybox" | "artifact").then(|| ContainerImage {
+            is_artifact: reference == "artifact",
             id: "sha256:1".into(),
             name: "busybox:latest".into(),
             reference: "busybox@sha256:2".into(),

@@ -196,3 +196,31 @@ fn root_a_removed_image_stays_mounted_also_for_the_next_daemon_and_goes_with_its
     node.remove_pod(&pod);
     node.finish();
 }
+
+#[test]
+fn root_an_artifact_is_listed_mounted_by_titles_and_not_run() {
+    const ARTIFACT: &str = "gcr.io/k8s-staging-cri-tools/artifact:latest";
+    let Some(node) = start() else { return };
+    let id = pull(&node, ARTIFACT);
+    let listed = node.ask_json(&["images", "--output", "json", ARTIFACT])["images"][0].clone();
+    assert_eq!(text(&listed, "/id"), id);
+    assert_ne!(text(&listed, "/size"), "0");
+    let pod = node.run_pod(pod("artifact"));
+    let whole = node.start_container(&pod, &with(&volume(ARTIFACT, "")));
+    let read = |container: &str, path: &str| node.ask(&["exec", "-s", container, "cat", path]);
+    assert_eq!(read(&whole, &format!("{PLACE}/model.bin")), "weights");
+    assert_eq!(read(&whole, &format!("{PLACE}/config/settings.json")), "{}");
+    assert!(fails(&node, &whole, &["touch", &format!("{PLACE}/new")]));
+    let mut request = with(&volume(ARTIFACT, "config"));
+    request["metadata"]["name"] = json!("part");
+    let part = node.start_container(&pod, &request);
+    assert_eq!(read(&part, &format!("{PLACE}/settings.json")), "{}");
+
+    let mut request = container("runs", &["sh"]);
+    request["image"]["image"] = json!(ARTIFACT);
+    let file = node.write_request(&request);
+    let create = ["create", &pod.0, &file, &pod.1];
+    node.is_refused(&create, &["InvalidArgument"], &[ARTIFACT, "artifact"]);
+    node.remove_pod(&pod);
+    node.finish();
+}

@@ -11,6 +11,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 const (
@@ -234,7 +236,11 @@ func catalogue(programs string) ([]image, error) {
 		layers:     []*layer{defaultLayer(programs)},
 		config:     shell(""),
 	})
-	var images []image
+	artifact, err := artifact()
+	if err != nil {
+		return nil, fmt.Errorf("the artifact: %w", err)
+	}
+	images := []image{{references: []string{staging + "artifact:latest"}, content: artifact}}
 	for _, recipe := range recipes {
 		content, err := recipe.build()
 		if err != nil {
@@ -243,6 +249,26 @@ func catalogue(programs string) ([]image, error) {
 		images = append(images, image{references: recipe.references, content: content})
 	}
 	return images, nil
+}
+
+// artifact is an OCI artifact as ORAS pushes it: files with their titles. Not of
+// critest, but of our own tests.
+func artifact() (v1.Image, error) {
+	var files []mutate.Addendum
+	for _, file := range []struct{ title, content string }{
+		{"model.bin", "weights\n"},
+		{"config/settings.json", "{}\n"},
+	} {
+		files = append(files, mutate.Addendum{
+			Layer:       static.NewLayer([]byte(file.content), "application/octet-stream"),
+			Annotations: map[string]string{"org.opencontainers.image.title": file.title},
+		})
+	}
+	content, err := mutate.Append(mutate.MediaType(empty.Image, types.OCIManifestSchema1), files...)
+	if err != nil {
+		return nil, err
+	}
+	return mutate.ConfigMediaType(content, "application/vnd.example.model.config"), nil
 }
 
 func (r recipe) build() (v1.Image, error) {
