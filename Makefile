@@ -75,6 +75,16 @@ bench: node-carpel node-containerd ## time every CRI call on Carpel and on conta
 	    --endpoint "carpel=unix://$$CARPEL_SOCKET" --endpoint "containerd=unix://$$CONTAINERD_SOCKET" \
 	    --image registry.k8s.io/e2e-test-images/busybox:1.29-2 $(BENCH_FLAGS)'
 
+.PHONY: bench-pull
+bench-pull: node-carpel node-containerd ## time image pulls on Carpel, on containerd and by a bare program, in one run
+	cargo build --release --package carpel-bench-pull
+	@$(need) disk
+	@mkdir -p integration/work/bench-pull
+	integration/node/on-disk integration/node/pair bash -c 'target/release/carpel-bench-pull \
+	    --endpoint "carpel=unix://$$CARPEL_SOCKET=$$CARPEL_ROOT" \
+	    --endpoint "containerd=unix://$$CONTAINERD_SOCKET=$$CONTAINERD_ROOT" \
+	    --images integration/work/bench-pull --scratch "$$PAIR_FOLDER" $(BENCH_FLAGS)'
+
 .PHONY: uml
 uml: release tools ## try limits in User-mode Linux, which has cgroup v2 with its controllers
 	@$(need) rust build images uml
