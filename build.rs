@@ -29,7 +29,7 @@ fn compile_protos() {
             .bytes(".carpel.v1.ExportImageResponse")
             .bytes(".runtime.v1.ExecSyncResponse")
             // Credentials must not be printed by a `{:?}`: `cri/wire.rs` has its own Debug.
-            .skip_debug(["runtime.v1.AuthConfig"])
+            .skip_debug(["runtime.v1.AuthConfig", "carpel.v1.PullImageRequest"])
             .compile_fds(descriptors)
             .unwrap_or_else(|error| panic!("{folder}/{file}: {error}"));
     }

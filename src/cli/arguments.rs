@@ -21,7 +21,7 @@ pub(super) enum Command {
     Serve(ServeArguments),
     /// Tell what this host can and cannot do, and why it matters
     Doctor(DoctorArguments),
-    /// Import, export, list, inspect and remove images
+    /// Pull, import, export, list, inspect and remove images
     #[command(subcommand)]
     Image(ImageCommand),
     /// Show the versions of this program and of the daemon
@@ -71,6 +71,8 @@ pub(super) enum ImageCommand {
     List(ListArguments),
     /// Remove images that no container uses and that are not pinned: those without a tag, or all
     Prune(PruneArguments),
+    /// Pull an image from its registry, or join the pull of the same
+    Pull(PullArguments),
     /// Remove images with all their names
     #[command(visible_alias = "rm")]
     Remove(RemoveArguments),
@@ -167,6 +169,51 @@ pub(super) struct PruneArguments {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct PullArguments {
+    /// The image's name: registry.example/app:1, app@sha256:…
+    pub(super) reference: String,
+    /// Credentials for its registry; others on this machine can read a command line, but not the environment
+    #[arg(
+        long,
+        env = "CARPEL_CREDS",
+        hide_env_values = true,
+        value_name = "USER[:PASSWORD]"
+    )]
+    pub(super) creds: Option<Credentials>,
+    /// How the result is printed
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: TextOrJson,
+    #[command(flatten)]
+    pub(super) daemon: DaemonAddress,
+}
+
+/// A user's name and password; nothing of them is printed.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(super) struct Credentials {
+    pub(super) username: String,
+    pub(super) password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Credentials")
+    }
+}
+
+impl std::str::FromStr for Credentials {
+    type Err = std::convert::Infallible;
+
+    /// A password is all after the first colon.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (username, password) = text.split_once(':').unwrap_or((text, ""));
+        Ok(Self {
+            username: username.to_owned(),
+            password: password.to_owned(),
+        })
+    }
+}
+
+#[derive(Debug, Args)]
 pub(super) struct VersionArguments {
     /// How the versions are printed
     #[arg(long, short, value_name = "FORMAT", default_value = "text")]
@@ -249,6 +296,20 @@ mod tests {
         assert_eq!(socket_path("unix:///run/x.sock"), Ok("/run/x.sock".into()));
         assert!(socket_path("tcp://127.0.0.1:1").is_err());
         assert!(socket_path("unix://").is_err());
+    }
+
+    #[test]
+    fn credentials_are_a_name_and_all_after_the_first_colon() {
+        for (text, expected) in [
+            ("", ("", "")),
+            ("me", ("me", "")),
+            ("me:", ("me", "")),
+            ("me:a:b", ("me", "a:b")),
+        ] {
+            let found: Credentials = text.parse().unwrap();
+            assert_eq!((&*found.username, &*found.password), expected, "{text}");
+            assert_eq!(format!("{found:?}"), "Credentials");
+        }
     }
 
     #[test]

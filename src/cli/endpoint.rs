@@ -10,7 +10,7 @@ use super::error::CliError;
 use crate::config::Config;
 use crate::cri::{
     Archive, Client, ContainerSummary, ExplainRequest, Explained, Exported, ImageDetails,
-    ImageSummary, Imported, Prune, Pruned, Version,
+    ImageSummary, Imported, Prune, Pruned, Pull, PulledLayer, Version,
 };
 
 /// The daemon's socket: as the command line says, else as the configuration file says.
@@ -82,6 +82,23 @@ impl Daemon {
     /// Removes unused images, or tells which would go.
     pub(super) fn prune(&self, prune: &Prune) -> Result<Pruned, CliError> {
         Ok(self.runtime.block_on(self.client.prune_images(prune))?)
+    }
+
+    /// Pulls an image; `progress` is told of all layers whenever something changes. Ctrl-C ends only the waiting.
+    pub(super) fn pull(
+        &self,
+        pull: Pull,
+        progress: impl FnMut(&[PulledLayer]),
+    ) -> Result<ImageSummary, CliError> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                outcome = self.client.pull_image(pull, progress) => Ok(outcome?),
+                interrupted = tokio::signal::ctrl_c() => match interrupted {
+                    Ok(()) => Err(CliError::Interrupted),
+                    Err(source) => Err(CliError::Signals(source)),
+                },
+            }
+        })
     }
 
     /// Sends an archive; `progress` is told how many bytes have gone.

@@ -42,6 +42,8 @@ pub(super) enum CliError {
     NoHost { reference: String },
     #[error("print")]
     Print(#[from] io::Error),
+    #[error("interrupted; the daemon goes on with the pull")]
+    Interrupted,
     /// The findings are printed already.
     #[error("this host cannot run pods: {failures} of the findings above")]
     HostUnfit { failures: usize },

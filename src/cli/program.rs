@@ -9,7 +9,8 @@ use super::error::CliError;
 use super::writer::{self, Writer};
 use super::{configuration, doctor, image, serve, version};
 
-/// Runs the command of the process's arguments. Exit code 1: it did not work; 2: it was not understood.
+/// Runs the command of the process's arguments. Exit code 1: it did not work; 2: it was not understood;
+/// 130: it was interrupted, as shells have it.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -24,7 +25,10 @@ pub fn main() -> ExitCode {
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             writer::report(&error);
-            ExitCode::FAILURE
+            match error {
+                CliError::Interrupted => ExitCode::from(130),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

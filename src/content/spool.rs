@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A blob that is being written, for readers; cheap to clone.
 #[derive(Debug, Clone)]
@@ -61,6 +61,12 @@ impl Spool {
         }
     }
 
+    /// How many bytes were written so far.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.lock().written
+    }
+
     pub(super) fn advance(&self, written: u64) {
         self.update(|progress| progress.written = written);
     }
@@ -73,14 +79,15 @@ impl Spool {
     }
 
     fn update(&self, change: impl FnOnce(&mut Progress)) {
-        let mut progress = self
-            .shared
-            .progress
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self.lock();
         change(&mut progress);
         drop(progress);
         self.shared.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        let progress = self.shared.progress.lock();
+        progress.unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -31,7 +31,7 @@ mod wire;
 pub use client::{
     Archive, Client, ClientError, Condition, ContainerSummary, ExplainDepth, ExplainRequest,
     Explained, ExplainedSource, Exported, HostTrust, ImageDetails, ImageSummary, Imported, Prune,
-    Pruned, PrunedImage, RuntimeState, SourceAnswers, Version,
+    Pruned, PrunedImage, Pull, PulledLayer, PulledLayerState, RuntimeState, SourceAnswers, Version,
 };
 pub use pods::PodService;
 pub use serve::{CgroupDriver, ServeError, Settings, serve};

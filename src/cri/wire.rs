@@ -39,6 +39,16 @@ impl fmt::Debug for runtime::AuthConfig {
     }
 }
 
+impl fmt::Debug for carpel::PullImageRequest {
+    /// Shows what is pulled, and nothing of the credentials.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("PullImageRequest")
+            .field("reference", &self.reference)
+            .finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::runtime::{AuthConfig, PullImageRequest};

@@ -22,13 +22,29 @@ pub(super) enum Role {
     Joined,
 }
 
-/// What is under way, by key.
+/// Something that is under way: what will come out, and how far it is.
 #[derive(Debug)]
-pub(super) struct Flights<K, V> {
-    running: Arc<Mutex<HashMap<K, watch::Receiver<Outcome<V>>>>>,
+pub(super) struct Flight<V, S> {
+    pub(super) outcome: watch::Receiver<Outcome<V>>,
+    pub(super) stage: Arc<S>,
 }
 
-impl<K, V> Default for Flights<K, V> {
+impl<V, S> Clone for Flight<V, S> {
+    fn clone(&self) -> Self {
+        Self {
+            outcome: self.outcome.clone(),
+            stage: Arc::clone(&self.stage),
+        }
+    }
+}
+
+/// What is under way, by key; `S` is what everyone who waits for it may look at.
+#[derive(Debug)]
+pub(super) struct Flights<K, V, S> {
+    running: Arc<Mutex<HashMap<K, Flight<V, S>>>>,
+}
+
+impl<K, V, S> Default for Flights<K, V, S> {
     fn default() -> Self {
         Self {
             running: Arc::new(Mutex::new(HashMap::new())),
@@ -36,36 +52,29 @@ impl<K, V> Default for Flights<K, V> {
     }
 }
 
-impl<K, V> Flights<K, V>
+impl<K, V, S> Flights<K, V, S>
 where
     K: Clone + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
+    S: Default + Send + Sync + 'static,
 {
     /// Joins what runs under `key`, or begins `work` as a task of its own, which goes on if every caller gives up.
-    pub(super) async fn join<F>(&self, key: K, work: impl FnOnce() -> F) -> Result<V, ImageError>
-    where
-        F: Future<Output = Result<V, ImageError>> + Send + 'static,
-    {
-        wait(self.enter(key, work).0).await
-    }
-
-    /// The same without waiting: the receiver gets the outcome.
-    pub(super) fn enter<F>(
-        &self,
-        key: K,
-        work: impl FnOnce() -> F,
-    ) -> (watch::Receiver<Outcome<V>>, Role)
+    pub(super) fn enter<F>(&self, key: K, work: impl FnOnce(Arc<S>) -> F) -> (Flight<V, S>, Role)
     where
         F: Future<Output = Result<V, ImageError>> + Send + 'static,
     {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(outcome) = running.get(&key) {
-            return (outcome.clone(), Role::Joined);
+        if let Some(flight) = running.get(&key) {
+            return (flight.clone(), Role::Joined);
         }
-        let (sender, receiver) = watch::channel(None);
-        running.insert(key.clone(), receiver.clone());
+        let (sender, outcome) = watch::channel(None);
+        let flight = Flight {
+            outcome,
+            stage: Arc::new(S::default()),
+        };
+        running.insert(key.clone(), flight.clone());
         let table = Arc::clone(&self.running);
-        let work = work();
+        let work = work(Arc::clone(&flight.stage));
         // The task ends with its work, which has deadlines of its own.
         tokio::spawn(async move {
             let outcome = work.await;
@@ -75,7 +84,7 @@ where
             drop(running);
             sender.send_replace(Some(outcome));
         });
-        (receiver, Role::Began)
+        (flight, Role::Began)
     }
 }
 

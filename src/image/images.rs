@@ -8,8 +8,9 @@ use oci_spec::image::Digest;
 use tokio::sync::Semaphore;
 
 use super::error::Failure;
-use super::flight::Flights;
+use super::flight::{Flight, Flights, wait};
 use super::layers::{Downloads, refused};
+use super::progress::{LayerProgress, LayerStage, PullStage};
 use super::pull::{Arrival, pull};
 use super::reference::{Name, matches};
 use super::state::State;
@@ -26,6 +27,28 @@ use crate::snapshot::{ChainId, Snapshots, Usage, measure};
 #[derive(Debug, Clone)]
 pub struct Images {
     pub(super) inner: Arc<Inner>,
+}
+
+/// A pull that is under way, one's own or joined. It goes on if this is dropped.
+#[derive(Debug)]
+pub struct Pulling {
+    flight: Flight<Arc<Image>, PullStage>,
+}
+
+impl Pulling {
+    /// Waits for the end of the pull; may be asked again.
+    ///
+    /// # Errors
+    /// See [`ImageError::kind`].
+    pub async fn finished(&self) -> Result<Arc<Image>, ImageError> {
+        wait(self.flight.outcome.clone()).await
+    }
+
+    /// How far each layer is, bottom first; none until the manifest is here.
+    #[must_use]
+    pub fn progress(&self) -> Vec<LayerProgress> {
+        self.flight.stage.progress()
+    }
 }
 
 /// What a file system holds for us (CRI api.proto, FilesystemUsage).
@@ -48,10 +71,10 @@ pub(super) struct Inner {
     pub(super) snapshots: Snapshots,
     pub(super) registry: Registry,
     pub(super) state: State,
-    pub(super) layers: Flights<ChainId, ()>,
+    pub(super) layers: Flights<ChainId, (), LayerStage>,
     pub(super) downloads: Downloads,
     pub(super) permits: Arc<Semaphore>,
-    pulls: Flights<(String, Option<RegistryAuth>), Arc<Image>>,
+    pulls: Flights<(String, Option<RegistryAuth>), Arc<Image>, PullStage>,
     /// Held while records change, which takes a disk's time; the table is locked only to swap what is in memory.
     pub(super) writing: Mutex<()>,
 }
@@ -99,10 +122,24 @@ impl Images {
         reference: &str,
         auth: Option<RegistryAuth>,
     ) -> Result<Arc<Image>, ImageError> {
+        self.begin_pull(reference, auth)?.finished().await
+    }
+
+    /// The same without waiting. Call within a tokio runtime.
+    ///
+    /// # Errors
+    /// `InvalidReference`.
+    pub fn begin_pull(
+        &self,
+        reference: &str,
+        auth: Option<RegistryAuth>,
+    ) -> Result<Pulling, ImageError> {
         let name = Name::parse(reference)?;
         let key = (name.canonical(), auth.clone());
-        let work = || pull(Arc::clone(&self.inner), name, auth);
-        self.inner.pulls.join(key, work).await
+        let inner = Arc::clone(&self.inner);
+        let work = |stage: Arc<PullStage>| async move { pull(inner, name, auth, &stage).await };
+        let (flight, _role) = self.inner.pulls.enter(key, work);
+        Ok(Pulling { flight })
     }
 
     /// Says where an image would be pulled from.

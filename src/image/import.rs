@@ -14,6 +14,7 @@ use super::archive::Archive;
 use super::images::Inner;
 use super::layers::Origin;
 use super::manifest::{self, Document};
+use super::progress::PullStage;
 use super::pull::{Arrival, assemble};
 use super::reference::Name;
 use super::state::Hold;
@@ -79,7 +80,9 @@ pub(super) async fn import(
     };
     let mut images: Vec<Arc<Image>> = Vec::new();
     for found in found {
-        let image = assemble(inner, &origin, found.manifest.clone(), &mut holds).await?;
+        // Nobody looks: an import tells how much of the archive it has.
+        let stage = PullStage::default();
+        let image = assemble(inner, &origin, found.manifest.clone(), (&mut holds, &stage)).await?;
         let id = image.id.clone();
         let mut names = found.names.into_iter().map(Some).collect::<Vec<_>>();
         if names.is_empty() {

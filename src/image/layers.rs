@@ -17,9 +17,10 @@ use oci_spec::image::Digest;
 use tokio::sync::{mpsc, watch};
 
 use super::error::Failure;
-use super::flight::{Outcome, Role, wait};
+use super::flight::{Flight, Outcome, Role, wait};
 use super::images::Inner;
 use super::manifest::{Form, Layer};
+use super::progress::{LayerStage, PullStage};
 use super::{ErrorKind, ImageError, artifact};
 use crate::content::{self, Ingest, Spool};
 use crate::layer::{self, LayerError};
@@ -62,20 +63,21 @@ impl Downloads {
     }
 }
 
-/// Waits until all layers of an image are unpacked and committed.
+/// Waits until all layers of an image are unpacked and committed; `stage` tells meanwhile how far they are.
 pub(super) async fn ensure_layers(
     inner: &Arc<Inner>,
     origin: &Origin,
     layers: &[Layer],
+    stage: &PullStage,
 ) -> Result<(), ImageError> {
-    match try_layers(inner, origin, layers).await {
+    match try_layers(inner, origin, layers, stage).await {
         // A mirror sent wrong bytes and is not asked again: what it was asked for is fetched elsewhere.
         (_, Err(error)) if is_worth_another_host(origin, &error) => {
-            Box::pin(ensure_layers(inner, origin, layers)).await
+            Box::pin(ensure_layers(inner, origin, layers, stage)).await
         }
         // Another pull failed, maybe by its credentials; or what it had made was collected before we held it.
         (Role::Joined, outcome) if outcome.is_err() || !are_unpacked(inner, layers) => {
-            try_layers(inner, origin, layers).await.1
+            try_layers(inner, origin, layers, stage).await.1
         }
         (_, outcome) => outcome,
     }
@@ -98,31 +100,38 @@ async fn try_layers(
     inner: &Arc<Inner>,
     origin: &Origin,
     layers: &[Layer],
+    stage: &PullStage,
 ) -> (Role, Result<(), ImageError>) {
     let mut role = Role::Began;
-    let mut outcomes = Vec::new();
+    let mut flights: Vec<Flight<(), LayerStage>> = Vec::new();
     let mut below: Vec<ChainId> = Vec::new();
     for layer in layers {
-        let previous = outcomes.last().cloned();
-        let work = || {
-            let inner = Arc::clone(inner);
-            ensure_layer(
-                inner,
-                origin.clone(),
-                layer.clone(),
-                (below.clone(), previous),
-            )
+        let previous = flights.last().map(|flight| flight.outcome.clone());
+        let work = |stage: Arc<LayerStage>| {
+            let (inner, origin, layer) = (Arc::clone(inner), origin.clone(), layer.clone());
+            let below = (below.clone(), previous);
+            async move {
+                let outcome = ensure_layer(inner, origin, layer, below, &stage).await;
+                if outcome.is_ok() {
+                    stage.finish();
+                }
+                outcome
+            }
         };
-        let (outcome, own) = inner.layers.enter(layer.chain_id.clone(), work);
+        let (flight, own) = inner.layers.enter(layer.chain_id.clone(), work);
         if own == Role::Joined {
             role = own;
         }
-        outcomes.push(outcome);
+        flights.push(flight);
         below.push(layer.chain_id.clone());
     }
+    let of_layer = |(layer, flight): (&Layer, &Flight<(), LayerStage>)| {
+        (layer.blob.clone(), layer.size, Arc::clone(&flight.stage))
+    };
+    stage.set(layers.iter().zip(&flights).map(of_layer).collect());
     // The lowest layer that failed says why: those above it may only have waited for it.
-    for outcome in outcomes {
-        if let Err(error) = wait(outcome).await {
+    for flight in flights {
+        if let Err(error) = wait(flight.outcome).await {
             return (role, Err(error));
         }
     }
@@ -134,6 +143,7 @@ async fn ensure_layer(
     origin: Origin,
     layer: Layer,
     (below, previous): (Vec<ChainId>, Option<watch::Receiver<Outcome<()>>>),
+    stage: &LayerStage,
 ) -> Result<(), ImageError> {
     if inner.snapshots.layer(&layer.chain_id).is_some() {
         return Ok(());
@@ -143,8 +153,14 @@ async fn ensure_layer(
     let feed = feed(&inner, &origin, &layer)?;
     let staging = inner.snapshots.stage(&layer.chain_id)?;
     let outcome = match &feed {
-        Feed::Present(_) => None,
-        Feed::Following(download) => Some(download.outcome.clone()),
+        Feed::Present(_) => {
+            stage.begin(None);
+            None
+        }
+        Feed::Following(download) => {
+            stage.begin(Some(&download.spool));
+            Some(download.outcome.clone())
+        }
     };
     let unpacking = tokio::task::spawn_blocking({
         let (diff_id, form) = (layer.diff_id.clone(), layer.form.clone());

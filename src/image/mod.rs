@@ -26,6 +26,7 @@ mod import;
 mod layers;
 mod lease;
 mod manifest;
+mod progress;
 mod prune;
 mod pull;
 mod record;
@@ -39,8 +40,9 @@ pub use config::ImagesConfig;
 pub use details::{ImageDetails, LayerDetails};
 pub use error::{ErrorKind, ImageError};
 pub use export::Export;
-pub use images::{FilesystemUsage, Images};
+pub use images::{FilesystemUsage, Images, Pulling};
 pub use import::ImportOptions;
+pub use progress::{LayerProgress, LayerState};
 pub use prune::{PruneMode, PruneOptions, PruneScope, Pruned};
 pub use record::{Image, ImageKind};
 

@@ -8,6 +8,7 @@ use super::error::Failure;
 use super::images::Inner;
 use super::layers::{Origin, ensure_layers, refused};
 use super::manifest::{self, Document};
+use super::progress::PullStage;
 use super::reference::Name;
 use super::state::Hold;
 use super::{Image, ImageError, ImageKind, RegistryAuth, artifact};
@@ -28,6 +29,7 @@ pub(super) async fn pull(
     inner: Arc<Inner>,
     name: Name,
     auth: Option<RegistryAuth>,
+    stage: &PullStage,
 ) -> Result<Arc<Image>, ImageError> {
     let reference = name.canonical();
     let session = inner
@@ -42,7 +44,7 @@ pub(super) async fn pull(
     let named = resolve(&inner, &origin, &session, &name, &mut holds).await?;
     let repo_digest = Some(name.with_digest(named.as_ref()));
     let tag = name.tagged();
-    let image = assemble(&inner, &origin, named, &mut holds).await?;
+    let image = assemble(&inner, &origin, named, (&mut holds, stage)).await?;
     let arrival = Arrival {
         image,
         tag,
@@ -86,7 +88,7 @@ pub(super) async fn assemble(
     inner: &Arc<Inner>,
     origin: &Origin,
     named: Digest,
-    holds: &mut Vec<Hold>,
+    (holds, stage): (&mut Vec<Hold>, &PullStage),
 ) -> Result<Image, ImageError> {
     let mut blobs = vec![named.clone()];
     let mut bytes = document(inner, origin, &named).await?;
@@ -128,7 +130,7 @@ pub(super) async fn assemble(
         holds.push(inner.state.hold(&layer.blob));
         holds.push(inner.state.hold(&layer.chain_id));
     }
-    ensure_layers(inner, origin, &layers).await?;
+    ensure_layers(inner, origin, &layers, stage).await?;
     blobs.push(config_digest.clone());
     blobs.extend(layers.iter().map(|layer| layer.blob.clone()));
     let compressed: u64 = layers.iter().map(|layer| layer.size).sum();

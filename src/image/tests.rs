@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -303,6 +304,89 @@ async fn root_ten_pulls_of_one_reference_are_one() {
     }
     assert_eq!(registry.count("/manifests/"), 1);
     assert_eq!(registry.count("/blobs/"), 4);
+}
+
+#[tokio::test]
+async fn root_pulls_with_other_credentials_are_pulls_of_their_own() {
+    needs_root!();
+    let (_folder, images) = open();
+    // `me:word`, as HTTP's Basic writes it.
+    let registry = FakeRegistry::start(Door::Basic("Basic bWU6d29yZA==".to_owned())).await;
+    let recipe = Recipe::three("one");
+    recipe.serve(&registry, "app", "1");
+    let name = registry.name("app:1");
+    let auth = |password: &str| {
+        Some(RegistryAuth {
+            username: "me".to_owned(),
+            password: password.to_owned(),
+            ..RegistryAuth::default()
+        })
+    };
+    let (right, wrong, none) = tokio::join!(
+        images.pull(&name, auth("word")),
+        images.pull(&name, auth("guess")),
+        images.pull(&name, None),
+    );
+    assert_eq!(right.unwrap().id, recipe.id());
+    for refused in [wrong, none] {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unauthorized);
+    }
+    // Nor is what is here by now given to whoever the registry would refuse.
+    let refused = images.pull(&name, auth("guess")).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unauthorized);
+}
+
+#[tokio::test]
+async fn root_everyone_who_joined_a_pull_sees_how_far_it_is() {
+    needs_root!();
+    let folder = tempfile::tempdir().unwrap();
+    let images = Images::open(ImagesConfig {
+        attempts: 3,
+        ..config(folder.path())
+    })
+    .unwrap();
+    let registry = FakeRegistry::start(Door::Open).await;
+    let recipe = Recipe::three("one");
+    recipe.serve(&registry, "app", "1");
+    // The second layer comes in half, and the rest only after the registry was given up once.
+    let layer = format!("/v2/app/blobs/{}", digest(&recipe.blobs[1]));
+    let half = recipe.blobs[1].len() / 2;
+    registry.fail(&layer, Fault::Cut(half));
+    registry.fail(&layer, Fault::Stall);
+    let name = registry.name("app:1");
+    let first = images.begin_pull(&name, None).unwrap();
+    let second = images.begin_pull(&name, None).unwrap();
+    let states = |pulling: &Pulling| -> Vec<_> {
+        let layers = pulling.progress();
+        layers.iter().map(|layer| layer.state).collect()
+    };
+    let halfway = [
+        LayerState::Done,
+        LayerState::Downloading,
+        LayerState::Unpacking,
+    ];
+    wait_until(|| states(&first) == halfway).await;
+    assert_eq!(first.progress(), second.progress());
+    let progress = first.progress();
+    assert_eq!(progress[1].received_bytes, half as u64);
+    assert_eq!(progress[1].size_bytes, recipe.blobs[1].len() as u64);
+    assert_eq!(progress[1].digest.to_string(), digest(&recipe.blobs[1]));
+    assert!(Arc::ptr_eq(
+        &first.finished().await.unwrap(),
+        &second.finished().await.unwrap()
+    ));
+    assert_eq!(states(&second), [LayerState::Done; 3]);
+    assert_eq!(registry.count("/manifests/"), 1);
+
+    // What is here is done at once.
+    let again = images.begin_pull(&name, None).unwrap();
+    again.finished().await.unwrap();
+    assert_eq!(states(&again), [LayerState::Done; 3]);
+    let sizes = again
+        .progress()
+        .into_iter()
+        .map(|layer| layer.received_bytes);
+    assert!(sizes.eq(recipe.blobs.iter().map(|blob| blob.len() as u64)));
 }
 
 #[tokio::test]

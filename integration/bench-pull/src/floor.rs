@@ -131,8 +131,22 @@ mod tests {
     #[test]
     fn the_floor_compares_digests_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let mut picture = picture::ensure(folder.path(), Kind::Small).unwrap();
-        picture.layers.truncate(2);
+        let mut picture = Picture {
+            kind: Kind::Small,
+            folder: folder.path().to_owned(),
+            manifest: Vec::new(),
+            layers: Vec::new(),
+        };
+        for number in 0..2 {
+            let blob = folder.path().join(number.to_string());
+            let (digest, diff_id) = picture::make_layer(&blob, Kind::Small, number).unwrap();
+            picture.layers.push(Layer {
+                blob,
+                digest,
+                diff_id,
+                compressed_bytes: 0,
+            });
+        }
         let scratch = tempfile::tempdir().unwrap();
         assert!(!run(&picture, scratch.path()).unwrap().wall.is_zero());
         picture.layers[1].diff_id = picture.layers[0].diff_id.clone();

@@ -145,7 +145,7 @@ fn make(folder: &Path, kind: Kind) -> Result<(), BenchError> {
 }
 
 /// Returns the digests of the blob and of the archive in it.
-fn make_layer(path: &Path, kind: Kind, number: u64) -> io::Result<(String, String)> {
+pub(crate) fn make_layer(path: &Path, kind: Kind, number: u64) -> io::Result<(String, String)> {
     let file = Hashing::new(BufWriter::new(File::create(path)?));
     let encoder = GzEncoder::new(file, Compression::default());
     let mut archive = tar::Builder::new(Hashing::new(encoder));

@@ -7,6 +7,8 @@ mod inspect;
 mod list;
 mod progress;
 pub(super) mod prune;
+mod pull;
+mod pull_view;
 mod remove;
 
 use std::io::Write;
@@ -24,5 +26,6 @@ pub(super) fn run<W: Write>(command: ImageCommand, output: &mut Writer<W>) -> Re
         ImageCommand::List(arguments) => list::list(&arguments, output),
         ImageCommand::Prune(arguments) => prune::prune(&arguments, output),
         ImageCommand::Remove(arguments) => remove::remove(&arguments, output),
+        ImageCommand::Pull(arguments) => pull::pull(arguments, output),
     }
 }

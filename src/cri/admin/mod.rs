@@ -4,6 +4,7 @@ mod explain_image;
 mod export_image;
 mod import_image;
 mod prune_images;
+mod pull_image;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use super::wire::carpel::admin_server::Admin;
 use super::wire::carpel::{
     ExplainImageRequest, ExplainImageResponse, ExportImageRequest, ExportImageResponse,
     ImportImageRequest, ImportImageResponse, PruneImagesRequest, PruneImagesResponse,
+    PullImageEvent, PullImageRequest,
 };
 use crate::image::Images;
 
@@ -36,6 +38,15 @@ impl Admin for AdminServer {
         export_image::export_image(&self.images, request.into_inner())
             .await
             .map(Response::new)
+    }
+
+    type PullImageStream = Answers<PullImageEvent>;
+
+    async fn pull_image(
+        &self,
+        request: Request<PullImageRequest>,
+    ) -> Result<Response<Self::PullImageStream>, Status> {
+        pull_image::pull_image(&self.images, request.into_inner()).map(Response::new)
     }
 
     async fn import_image(

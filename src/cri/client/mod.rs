@@ -5,6 +5,7 @@ mod export_image;
 mod images;
 mod import_image;
 mod prune_images;
+mod pull_image;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,6 +27,7 @@ pub use export_image::Exported;
 pub use images::{ContainerSummary, ImageDetails};
 pub use import_image::{Archive, Imported};
 pub use prune_images::{Prune, Pruned, PrunedImage};
+pub use pull_image::{Pull, PulledLayer, PulledLayerState};
 
 /// Longest answer that is taken.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -2,6 +2,7 @@
 
 mod calls;
 mod images;
+mod pulls;
 mod script;
 mod wire_bytes;
 mod wire_table;
