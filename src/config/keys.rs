@@ -60,6 +60,11 @@ pub const KEYS: &[Key] = &[
         "path",
         "Live state, exit records and the sockets of the shims; on a tmpfs, so that a reboot empties it.",
     ),
+    fixed(
+        "kubernetes",
+        "boolean",
+        "This is a node of a Kubernetes cluster: pods wait for a CNI configuration instead of getting the built-in network.",
+    ),
     derived(
         "socket",
         "path",
@@ -114,8 +119,23 @@ pub const KEYS: &[Key] = &[
     ),
     fixed(
         "network.mode",
-        "built-in, none",
-        "What attaches pods: the built-in bridge, or nothing (only pods in the host's network run).",
+        "auto, cni, built-in, none",
+        "What attaches pods: CNI, the built-in bridge, or nothing (only pods in the host's network run); auto is CNI if there is a configuration or kubernetes is true, else the bridge.",
+    ),
+    fixed(
+        "network.cni_configuration_directories",
+        "list of paths",
+        "Where CNI configurations are; the file with the lowest name is used, and read anew for each pod.",
+    ),
+    fixed(
+        "network.cni_plugin_directories",
+        "list of paths",
+        "Where CNI plugins are; the first one that has a plugin wins.",
+    ),
+    fixed(
+        "network.cni_timeout_seconds",
+        "integer, from 1, seconds",
+        "How long all plugins of a network together may take for a pod before they are killed.",
     ),
     fixed(
         "network.bridge",

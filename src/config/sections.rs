@@ -19,6 +19,8 @@ pub struct Config {
     /// Live state.
     #[serde(deserialize_with = "absolute")]
     pub run_directory: PathBuf,
+    /// Is this the node of a Kubernetes cluster?
+    pub kubernetes: bool,
     /// The CRI socket; `None` means below `run_directory`: see [`Config::socket_path`].
     #[serde(
         deserialize_with = "maybe_absolute",
@@ -44,6 +46,7 @@ impl Default for Config {
         Self {
             root: "/var/lib/carpel".into(),
             run_directory: "/run/carpel".into(),
+            kubernetes: false,
             socket: None,
             log: LogSection::default(),
             cgroup: CgroupSection::default(),
@@ -217,6 +220,14 @@ impl Default for PodSection {
 pub struct NetworkSection {
     /// What attaches pods.
     pub mode: NetworkMode,
+    /// CNI configurations.
+    #[serde(deserialize_with = "some_absolute")]
+    pub cni_configuration_directories: Vec<PathBuf>,
+    /// CNI plugins.
+    #[serde(deserialize_with = "some_absolute")]
+    pub cni_plugin_directories: Vec<PathBuf>,
+    /// The patience with a chain of CNI plugins.
+    pub cni_timeout_seconds: std::num::NonZeroU64,
     /// Name of the bridge.
     pub bridge: InterfaceName,
     /// Addresses of the pods.
@@ -232,7 +243,10 @@ pub struct NetworkSection {
 impl Default for NetworkSection {
     fn default() -> Self {
         Self {
-            mode: NetworkMode::BuiltIn,
+            mode: NetworkMode::Auto,
+            cni_configuration_directories: vec!["/etc/cni/net.d".into()],
+            cni_plugin_directories: vec!["/opt/cni/bin".into(), "/usr/lib/cni".into()],
+            cni_timeout_seconds: const { std::num::NonZeroU64::new(60).unwrap() },
             bridge: InterfaceName("carpel0".to_owned()),
             subnet: Ipv4Subnet::DEFAULT,
             subnet_v6: None,
@@ -245,6 +259,10 @@ impl Default for NetworkSection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NetworkMode {
+    /// CNI if there is a configuration, else the built-in bridge; on a node of Kubernetes CNI.
+    Auto,
+    /// CNI.
+    Cni,
     /// The built-in bridge.
     BuiltIn,
     /// Nothing: the network is reported as not ready, and only pods in the host's network run.
@@ -369,6 +387,14 @@ fn check_absolute<E: serde::de::Error>(path: PathBuf) -> Result<PathBuf, E> {
         Ok(path)
     } else {
         Err(E::custom(format_args!("{path:?} is not an absolute path")))
+    }
+}
+
+/// At least one path that does not depend on where the daemon was started.
+fn some_absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    match all_absolute(deserializer)? {
+        none if none.is_empty() => Err(serde::de::Error::custom("at least one path is needed")),
+        paths => Ok(paths),
     }
 }
 

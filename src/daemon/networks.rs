@@ -5,10 +5,13 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-use crate::network::{HostPort, Network, NetworkError, NetworkErrorKind, Transport};
+use crate::network::{
+    HostPort, Network, NetworkError, NetworkErrorKind, PodRequest, Resolver, Transport,
+};
 use crate::oci::{Protocol, SandboxConfig};
 use crate::pod::{
-    InterfaceStatistics, NamespaceHandle, PodError, PodErrorKind, SandboxNetworks, Subject,
+    InterfaceStatistics, NamespaceHandle, NetworkReport, PodError, PodErrorKind, SandboxNetworks,
+    Subject,
 };
 
 /// The networks of this node.
@@ -64,18 +67,15 @@ impl SandboxNetworks for NodeNetworks {
         config: &SandboxConfig,
     ) -> Result<Vec<IpAddr>, PodError> {
         let step = "attach its network";
-        let ports = host_ports(config);
         let namespace = self
             .network
             .open_namespace(sandbox_id)
             .await
             .map_err(|error| told(sandbox_id, step, error))?;
-        let attachment = self
-            .network
-            .attach(sandbox_id, &namespace, &ports)
+        self.network
+            .attach_pod(sandbox_id, &namespace, &pod_request(config))
             .await
-            .map_err(|error| told(sandbox_id, step, error))?;
-        Ok(attachment.addresses())
+            .map_err(|error| told(sandbox_id, step, error))
     }
 
     async fn release(&self, sandbox_id: &str) -> Result<(), PodError> {
@@ -90,8 +90,10 @@ impl SandboxNetworks for NodeNetworks {
     }
 
     async fn wait_released(&self, sandbox_id: &str) -> Result<(), PodError> {
-        self.network.wait_released(sandbox_id).await;
-        Ok(())
+        self.network
+            .wait_detached(sandbox_id)
+            .await
+            .map_err(|error| told(sandbox_id, "release its network", error))
     }
 
     async fn statistics(&self, sandbox_id: &str) -> Vec<InterfaceStatistics> {
@@ -112,9 +114,33 @@ impl SandboxNetworks for NodeNetworks {
             .collect()
     }
 
-    async fn trouble(&self) -> Option<(String, String)> {
+    async fn report(&self) -> NetworkReport {
         let status = self.network.status().await;
-        (!status.ready).then_some((status.reason, status.message))
+        let mut facts = BTreeMap::new();
+        if !status.warnings.is_empty() {
+            facts.insert("networkWarnings".to_owned(), status.warnings.join("\n"));
+        }
+        NetworkReport {
+            trouble: (!status.ready).then_some((status.reason, status.message)),
+            facts,
+        }
+    }
+}
+
+/// What the network is told about a pod.
+fn pod_request(config: &SandboxConfig) -> PodRequest {
+    PodRequest {
+        name: config.metadata.name.clone(),
+        namespace: config.metadata.namespace.clone(),
+        uid: config.metadata.uid.clone(),
+        annotations: config.annotations.clone(),
+        ports: host_ports(config),
+        dns: config.dns.as_ref().map(|dns| Resolver {
+            servers: dns.servers.clone(),
+            searches: dns.searches.clone(),
+            options: dns.options.clone(),
+        }),
+        cgroup_parent: config.cgroup_parent.clone(),
     }
 }
 

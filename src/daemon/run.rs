@@ -21,7 +21,7 @@ use crate::config::{self, Config, NetworkMode};
 use crate::cri::{self, Socket};
 use crate::image::{Images, ImagesConfig, ProxySettings};
 use crate::layer;
-use crate::network::{BuiltIn, Network, NetworkConfig};
+use crate::network::{CniConfig, Mode, Network, NetworkConfig};
 use crate::pod::{self, ContainerFilter, DefaultSysctls, Parts, PodSettings, Pods};
 use crate::shim_client::ShimProgram;
 
@@ -131,9 +131,17 @@ async fn open_images(config: &Config) -> Result<Images, DaemonError> {
 async fn start_network(config: &Config) -> Result<Network, DaemonError> {
     let section = &config.network;
     let settings = NetworkConfig {
-        built_in: match section.mode {
-            NetworkMode::BuiltIn => BuiltIn::Enabled,
-            NetworkMode::None => BuiltIn::Disabled,
+        mode: match section.mode {
+            NetworkMode::Auto if config.kubernetes => Mode::Cni,
+            NetworkMode::Auto => Mode::Auto,
+            NetworkMode::Cni => Mode::Cni,
+            NetworkMode::BuiltIn => Mode::BuiltIn,
+            NetworkMode::None => Mode::None,
+        },
+        cni: CniConfig {
+            configuration_directories: section.cni_configuration_directories.clone(),
+            plugin_directories: section.cni_plugin_directories.clone(),
+            timeout: Duration::from_secs(section.cni_timeout_seconds.get()),
         },
         bridge: section.bridge.as_str().to_owned(),
         subnet: section.subnet,

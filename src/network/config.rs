@@ -2,25 +2,32 @@
 
 use std::path::PathBuf;
 
+use super::cni::CniConfig;
 use super::error::NetworkError;
 use super::subnet::{Ipv4Subnet, Subnet};
 use super::subnet_v6::Ipv6Subnet;
 
-/// Whether the built-in bridge gives pods their network.
+/// What attaches pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BuiltIn {
-    /// It does: the default of standalone use.
+pub enum Mode {
+    /// CNI if there is a configuration, else the built-in bridge: for standalone use.
+    Auto,
+    /// CNI only; until there is a configuration the network is not ready. For Kubernetes.
+    Cni,
+    /// The built-in bridge, whatever CNI configurations there are.
     #[default]
-    Enabled,
-    /// It does not, and there is no pod network until CNI brings one: for Kubernetes.
-    Disabled,
+    BuiltIn,
+    /// Nothing.
+    None,
 }
 
 /// The settings of the pod network.
 #[derive(Debug, Clone)]
 pub struct NetworkConfig {
-    /// Whether the built-in bridge is used.
-    pub built_in: BuiltIn,
+    /// What attaches pods.
+    pub mode: Mode,
+    /// CNI.
+    pub cni: CniConfig,
     /// The bridge's name, at most 15 characters. Default `carpel0`.
     pub bridge: String,
     /// The pods' addresses; the bridge has the first. Default `10.63.0.0/16`.
@@ -29,7 +36,7 @@ pub struct NetworkConfig {
     pub subnet_v6: Option<Ipv6Subnet>,
     /// Largest packet of a pod's interface, in bytes. Default: as the interface of the node's default route.
     pub mtu: Option<u32>,
-    /// Below it, in `network/`, is one durable record per sandbox. Default `/var/lib/carpel`.
+    /// Below it, in `network/` and `cni/`, is one durable record per sandbox. Default `/var/lib/carpel`.
     pub state_directory: PathBuf,
     /// Where namespaces have paths, shared with `ip netns`. Default `/run/netns`.
     pub namespace_directory: PathBuf,
@@ -38,7 +45,8 @@ pub struct NetworkConfig {
 impl Default for NetworkConfig {
     fn default() -> Self {
         Self {
-            built_in: BuiltIn::default(),
+            mode: Mode::default(),
+            cni: CniConfig::default(),
             bridge: "carpel0".to_owned(),
             subnet: Ipv4Subnet::DEFAULT,
             subnet_v6: None,

@@ -3,7 +3,9 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::cni::CniError;
 use super::port::HostPort;
 use super::subnet::{Ipv4Subnet, Subnet};
 use super::subnet_v6::Ipv6Subnet;
@@ -131,7 +133,7 @@ pub enum NetworkError {
         size: u32,
     },
     /// The built-in network is switched off and there is no other.
-    #[error("no pod network: the built-in one is disabled and CNI is not configured")]
+    #[error("no pod network: network.mode is \"none\"")]
     Disabled,
     /// An id that cannot be a file's name.
     #[error("{id:?} cannot be a sandbox id: letters, digits, '-', '_' and '.' only")]
@@ -205,6 +207,17 @@ pub enum NetworkError {
         /// Why not.
         source: io::Error,
     },
+    /// A step of CNI.
+    #[error(transparent)]
+    Cni(#[from] CniError),
+    /// DEL has failed, and is tried again in the background.
+    #[error("the network of sandbox {sandbox} is not released yet")]
+    Undeleted {
+        /// The sandbox.
+        sandbox: String,
+        /// Why the last DEL failed.
+        source: Arc<NetworkError>,
+    },
     /// A thread could not be started, or ended before its work.
     #[error("{step}")]
     Thread {
@@ -229,6 +242,9 @@ impl NetworkError {
             Self::HostPortTaken { .. } => NetworkErrorKind::PortTaken,
             Self::Exhausted { .. } => NetworkErrorKind::Exhausted,
             Self::Disabled => NetworkErrorKind::NotReady,
+            Self::Cni(error) if error.is_not_ready() => NetworkErrorKind::NotReady,
+            Self::Cni(CniError::Value { .. }) => NetworkErrorKind::InvalidArgument,
+            Self::Cni(_) | Self::Undeleted { .. } => NetworkErrorKind::System { errno: None },
             Self::InterfaceName { .. }
             | Self::SandboxId { .. }
             | Self::SysctlName { .. }

@@ -83,7 +83,7 @@ pub(super) struct Plan {
 }
 
 /// The name of the pods' interface, which everybody expects.
-const POD_INTERFACE: &str = "eth0";
+pub(super) const POD_INTERFACE: &str = "eth0";
 
 /// The ledger.
 #[derive(Debug)]

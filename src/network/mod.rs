@@ -1,4 +1,4 @@
-//! The pod network: namespaces with a path, and the built-in bridge that attaches pods without any binary of the host.
+//! The pod network: namespaces with a path, CNI, and the built-in bridge that attaches pods without any binary of the host.
 //!
 //! [`Network`] is the door. A sandbox's network namespace is made by a thread that is used up by it, and bound to a
 //! path. The built-in network gives it a veth pair on a bridge, an address from a pool with durable records (IPv4, and
@@ -8,6 +8,7 @@
 //! ```text
 //! service ─┬─ namespace, sysctl           namespaces with a path
 //!          ├─ ledger ── pool, port, record   who has what, durable
+//!          ├─ cni                         configurations, plugins, attachments by them
 //!          ├─ built_in ─┬─ conflicts      what is in the way
 //!          │            ├─ bridge         the bridge and its ports
 //!          │            ├─ forwarding     the node's sysctls and table
@@ -22,6 +23,7 @@
 mod attachment;
 mod bridge;
 mod built_in;
+mod cni;
 mod config;
 mod conflicts;
 mod conntrack;
@@ -37,6 +39,7 @@ mod port;
 mod record;
 mod recovery;
 mod release;
+mod request;
 mod route;
 mod service;
 mod status;
@@ -45,12 +48,14 @@ mod subnet_v6;
 mod sysctl;
 
 pub use attachment::{Attachment, InterfaceStatistics, Ipv6Attachment};
-pub use config::{BuiltIn, NetworkConfig};
+pub use cni::{CniConfig, CniError, PluginError};
+pub use config::{Mode, NetworkConfig};
 pub use error::{NetworkError, NetworkErrorKind};
 pub use namespace::NetworkNamespace;
 pub use port::{HostPort, Transport};
+pub use request::{PodRequest, Resolver};
 pub use service::Network;
-pub use status::{NetworkStatus, foreign_drops};
+pub use status::{CniAbsence, NetworkStatus, cni_configuration, foreign_drops};
 pub use subnet::{Ipv4Subnet, Subnet, SubnetError};
 pub use subnet_v6::{Ipv6Subnet, Ipv6SubnetError};
 

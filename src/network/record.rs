@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::attachment::Attachment;
@@ -96,7 +97,11 @@ pub(super) struct Records {
 impl Records {
     /// Opens the directory `network` of a state directory, which is made if missing.
     pub(super) fn open(state_directory: &Path) -> Result<Self, NetworkError> {
-        let directory = state_directory.join("network");
+        Self::open_directory(state_directory.join("network"))
+    }
+
+    /// Opens a directory of records, which is made if missing.
+    pub(super) fn open_directory(directory: PathBuf) -> Result<Self, NetworkError> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -107,6 +112,16 @@ impl Records {
 
     /// All records by sandbox, the oldest file first.
     pub(super) fn load(&self) -> Result<Vec<(String, Record)>, NetworkError> {
+        let summed = |(sandbox, events): (String, Vec<Event>)| {
+            let mut record = Record::default();
+            events.into_iter().for_each(|event| record.apply(event));
+            (sandbox, record)
+        };
+        Ok(self.lines()?.into_iter().map(summed).collect())
+    }
+
+    /// The readable lines of all records by sandbox, the oldest file first.
+    pub(super) fn lines<E: DeserializeOwned>(&self) -> Result<Vec<(String, Vec<E>)>, NetworkError> {
         let failed = |source| failed("list the records in", &self.directory, source);
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.directory).map_err(failed)? {
@@ -124,14 +139,23 @@ impl Records {
         Ok(found
             .into_iter()
             .map(|(_, sandbox, text)| {
-                let record = parse(&sandbox, &text);
-                (sandbox, record)
+                let events = parse(&sandbox, &text);
+                (sandbox, events)
             })
             .collect())
     }
 
+    /// Whether there is a record of the sandbox.
+    pub(super) fn has(&self, sandbox: &str) -> bool {
+        self.path(sandbox).exists()
+    }
+
     /// Adds a line, which survives the death of the daemon; [`Records::sync`] makes it survive a power cut.
-    pub(super) fn append(&self, sandbox: &str, event: &Event) -> Result<File, NetworkError> {
+    pub(super) fn append(
+        &self,
+        sandbox: &str,
+        event: &impl Serialize,
+    ) -> Result<File, NetworkError> {
         let path = self.path(sandbox);
         let failed = |source| failed("write the record", &path, source);
         let mut line = serde_json::to_vec(event)
@@ -200,14 +224,14 @@ fn failed(step: &'static str, path: &Path, source: io::Error) -> NetworkError {
     }
 }
 
-fn parse(sandbox: &str, text: &[u8]) -> Record {
-    let mut record = Record::default();
+fn parse<E: DeserializeOwned>(sandbox: &str, text: &[u8]) -> Vec<E> {
+    let mut events = Vec::new();
     for line in text.split(|byte| *byte == b'\n') {
         if line.is_empty() {
             continue;
         }
         match serde_json::from_slice(line) {
-            Ok(event) => record.apply(event),
+            Ok(event) => events.push(event),
             Err(error) => tracing::warn!(
                 sandbox,
                 error = %error,
@@ -215,7 +239,7 @@ fn parse(sandbox: &str, text: &[u8]) -> Record {
             ),
         }
     }
-    record
+    events
 }
 
 #[cfg(test)]
@@ -305,9 +329,7 @@ mod tests {
     fn a_torn_or_newer_line_is_ignored() {
         let mut text = serde_json::to_vec(&started()).unwrap();
         text.extend(b"\n{\"event\":\"of tomorrow\"}\n{\"event\":\"atta");
-        let record = parse("a", &text);
-        assert_eq!(record.progress, Progress::Started);
-        assert!(record.add.is_some());
+        assert_eq!(parse::<Event>("a", &text), [started()]);
     }
 
     #[test]

@@ -2,22 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::attachment::{Attachment, InterfaceStatistics};
 use super::bridge;
 use super::built_in::BuiltInNetwork;
-use super::config::{BuiltIn, NetworkConfig};
+use super::cni::{Cni, CniError, NetworkList, Scan};
+use super::config::{Mode, NetworkConfig};
 use super::error::NetworkError;
-use super::ledger::{Begun, Ledger, Plan};
+use super::ledger::{self, Begun, Ledger, Plan};
 use super::namespace::{self, NetworkNamespace, RouterAdvertisements};
 use super::port::HostPort;
 use super::record::Records;
 use super::recovery;
 use super::release::{self, Job};
-use super::status::{NOT_READY, NetworkStatus};
+use super::request::PodRequest;
+use super::status::NetworkStatus;
 use super::sysctl;
 
 /// The pod network of this node. Clones are the same network.
@@ -31,7 +34,10 @@ struct Inner {
     config: NetworkConfig,
     records: Records,
     ledger: Arc<Ledger>,
-    built_in: Option<BuiltInNetwork>,
+    cni: Cni,
+    /// Started with the daemon, or with the first pod that needs it.
+    built_in: OnceLock<BuiltInNetwork>,
+    starting: Mutex<()>,
     release: Mutex<Sender<Job>>,
     /// Whether the namespace directory has been made a shared mount.
     directory: Mutex<Directory>,
@@ -41,6 +47,12 @@ struct Inner {
 enum Directory {
     Unknown,
     Prepared,
+}
+
+/// What attaches the next pod.
+enum Way<'a> {
+    Cni(Scan, Arc<NetworkList>),
+    BuiltIn(&'a BuiltInNetwork),
 }
 
 impl Network {
@@ -56,26 +68,25 @@ impl Network {
         live: &BTreeSet<String>,
     ) -> Result<Self, NetworkError> {
         let live = live.clone();
-        blocking("start the network", move || start(config, &live)).await
+        let (network, used) = blocking("start the network", move || start(config, &live)).await?;
+        network.inner.cni.resume(used);
+        Ok(network)
     }
 
     /// Whether pods can be attached, and what gets in their way on this node.
     pub async fn status(&self) -> NetworkStatus {
         let inner = Arc::clone(&self.inner);
-        let looked = blocking("look at the network", move || {
-            Ok(inner.built_in.as_ref().map(BuiltInNetwork::status))
+        let looked = blocking("look at the network", move || match inner.way()? {
+            Way::BuiltIn(built_in) => Ok((built_in.status(), None)),
+            Way::Cni(scan, network) => Ok((NetworkStatus::cni(&scan), Some(network))),
         });
-        let not_ready = |message: String| NetworkStatus {
-            ready: false,
-            reason: NOT_READY.to_owned(),
-            message,
-            warnings: Vec::new(),
-            changes: Vec::new(),
-        };
         match looked.await {
-            Ok(Some(status)) => status,
-            Ok(None) => not_ready(NetworkError::Disabled.to_string()),
-            Err(error) => not_ready(error.to_string()),
+            Ok((status, None)) => status,
+            Ok((status, Some(network))) => match self.inner.cni.trouble(&network).await {
+                None => status,
+                Some(trouble) => status.not_ready(trouble),
+            },
+            Err(error) => NetworkStatus::default().not_ready(super::cni::chain(&error)),
         }
     }
 
@@ -134,7 +145,37 @@ impl Network {
         .await
     }
 
-    /// Gives the pod its interface, address, default route and host ports. A second time returns the same. The caller's
+    /// Attaches the pod to the network that is in force: by CNI, or to the built-in bridge. Its addresses, the main one
+    /// first. How it was attached is remembered, and undone the same way.
+    ///
+    /// # Errors
+    ///
+    /// `NotReady` without a pod network; else that of the step that failed, and what was made is removed again.
+    pub async fn attach_pod(
+        &self,
+        sandbox: &str,
+        namespace: &NetworkNamespace,
+        pod: &PodRequest,
+    ) -> Result<Vec<IpAddr>, NetworkError> {
+        check_id(sandbox)?;
+        let inner = Arc::clone(&self.inner);
+        let network = blocking("choose the network", move || match inner.way()? {
+            Way::BuiltIn(_) => Ok(None),
+            Way::Cni(_, network) => Ok(Some(network)),
+        });
+        match network.await? {
+            None => {
+                let attached = self.attach(sandbox, namespace, &pod.ports).await?;
+                Ok(attached.addresses())
+            }
+            Some(network) => {
+                let cni = &self.inner.cni;
+                cni.attach(sandbox, namespace.path(), &network, pod).await
+            }
+        }
+    }
+
+    /// Gives the pod its interface, address, default route and host ports on the built-in bridge. A second time returns the same. The caller's
     /// giving up does not leave it half-way: it ends, and can be detached.
     ///
     /// # Errors
@@ -148,7 +189,7 @@ impl Network {
         ports: &[HostPort],
     ) -> Result<Attachment, NetworkError> {
         check_id(sandbox)?;
-        if self.inner.built_in.is_none() {
+        if self.inner.built_in.get().is_none() {
             return Err(NetworkError::Disabled);
         }
         // Noted before the first wait: from here on a detach waits for what is begun.
@@ -170,6 +211,7 @@ impl Network {
     /// `InvalidArgument` for an id that none of ours can be.
     pub async fn detach(&self, sandbox: &str) -> Result<(), NetworkError> {
         check_id(sandbox)?;
+        self.inner.cni.detach(sandbox);
         let Some(job) = self.inner.ledger.begin_release(sandbox) else {
             return Ok(());
         };
@@ -187,11 +229,22 @@ impl Network {
     }
 
     /// Waits until what [`Network::detach`] handed on is gone and the address free.
-    pub async fn wait_released(&self, sandbox: &str) {
+    ///
+    /// # Errors
+    ///
+    /// Why CNI's DEL has failed meanwhile; it is tried again all the same.
+    pub async fn wait_detached(&self, sandbox: &str) -> Result<(), NetworkError> {
+        self.wait_released(sandbox).await;
+        self.inner.cni.wait_released(sandbox).await
+    }
+
+    /// Waits until what the built-in network has of the sandbox is gone.
+    pub(super) async fn wait_released(&self, sandbox: &str) {
         self.inner.ledger.wait_released(sandbox).await;
     }
 
-    /// Removes the namespace's path; the namespace ends with its last process and descriptor. None is fine.
+    /// Removes the namespace's path; the namespace ends with its last process and descriptor. None is fine, and one
+    /// that CNI still has to detach goes after that.
     ///
     /// # Errors
     ///
@@ -200,6 +253,9 @@ impl Network {
         let path = self.namespace_path(sandbox)?;
         let inner = Arc::clone(&self.inner);
         let sandbox = sandbox.to_owned();
+        if self.inner.cni.holds(&sandbox) {
+            return Ok(());
+        }
         blocking("remove a network namespace", move || {
             namespace::remove(&path)?;
             inner.ledger.end_namespace(&sandbox)
@@ -227,9 +283,11 @@ impl Network {
             let links = namespace::open(&path)?.routes()?.links().map_err(|errno| {
                 bridge::netlink("list interfaces in", &path.display().to_string(), errno)
             })?;
+            let mut links: Vec<_> = links.into_iter().filter(|link| !link.loopback).collect();
+            // The pod's own before tunnels that the kernel puts into each namespace.
+            links.sort_by_key(|link| link.name != ledger::POD_INTERFACE);
             Ok(links
                 .into_iter()
-                .filter(|link| !link.loopback)
                 .map(|link| InterfaceStatistics {
                     name: link.name,
                     rx_bytes: link.rx_bytes,
@@ -249,18 +307,21 @@ impl Network {
     ///
     /// The first step that did not work; calling again goes on.
     pub async fn reset(&self) -> Result<(), NetworkError> {
-        for sandbox in self.inner.ledger.sandboxes() {
+        let mut sandboxes = self.inner.ledger.sandboxes();
+        sandboxes.extend(self.inner.cni.sandboxes());
+        for sandbox in sandboxes {
             self.detach(&sandbox).await?;
-            self.wait_released(&sandbox).await;
+            self.wait_detached(&sandbox).await?;
             self.remove_namespace(&sandbox).await?;
         }
         let inner = Arc::clone(&self.inner);
         blocking("reset the network", move || {
-            if inner.built_in.is_some() {
+            if matches!(inner.config.mode, Mode::Auto | Mode::BuiltIn) {
                 for sentence in BuiltInNetwork::reset(&inner.config)? {
                     tracing::info!("{sentence}");
                 }
             }
+            inner.cni.remove_directory()?;
             inner.records.remove_directory()
         })
         .await
@@ -302,7 +363,7 @@ impl Inner {
         let (inner, id) = (Arc::clone(&self), sandbox.clone());
         let sync = blocking("sync a record", move || inner.ledger.sync(&id, &record));
         let (inner, made) = (Arc::clone(&self), Arc::clone(&plan));
-        let make = blocking("attach a pod", move || match &inner.built_in {
+        let make = blocking("attach a pod", move || match inner.built_in.get() {
             Some(built_in) => built_in.attach(&made, &namespace),
             None => Err(NetworkError::Disabled),
         });
@@ -338,11 +399,44 @@ impl Inner {
         }
     }
 
+    /// What attaches the next pod.
+    fn way(&self) -> Result<Way<'_>, NetworkError> {
+        let scan = match self.config.mode {
+            Mode::None => return Err(NetworkError::Disabled),
+            Mode::BuiltIn => return self.built_in().map(Way::BuiltIn),
+            Mode::Auto => {
+                let scan = self.cni.scan();
+                if scan.is_empty() {
+                    return self.built_in().map(Way::BuiltIn);
+                }
+                scan
+            }
+            Mode::Cni => self.cni.scan(),
+        };
+        match scan.network() {
+            Some(network) => Ok(Way::Cni(scan, network)),
+            None => Err(CniError::NotConfigured {
+                problem: scan.problem(),
+            }
+            .into()),
+        }
+    }
+
+    /// The built-in network, started if it was not needed before.
+    fn built_in(&self) -> Result<&BuiltInNetwork, NetworkError> {
+        let _alone = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(started) = self.built_in.get() {
+            return Ok(started);
+        }
+        let started = BuiltInNetwork::start(&self.config, Arc::clone(&self.ledger))?;
+        Ok(self.built_in.get_or_init(|| started))
+    }
+
     /// The built-in network has no IPv6 router, so a packet that claims to come from one comes from a pod.
     fn advertisements(&self) -> RouterAdvertisements {
-        match self.built_in {
-            Some(_) => RouterAdvertisements::Ignored,
-            None => RouterAdvertisements::AsTheKernel,
+        match self.way() {
+            Ok(Way::BuiltIn(_)) => RouterAdvertisements::Ignored,
+            Ok(Way::Cni(..)) | Err(_) => RouterAdvertisements::AsTheKernel,
         }
     }
 
@@ -359,33 +453,46 @@ impl Inner {
     }
 }
 
-fn start(config: NetworkConfig, live: &BTreeSet<String>) -> Result<Network, NetworkError> {
+/// The network, and the CNI network whose attachments are this daemon's alone, if there is one.
+fn start(
+    config: NetworkConfig,
+    live: &BTreeSet<String>,
+) -> Result<(Network, Option<Arc<NetworkList>>), NetworkError> {
     config.check()?;
     let records = Records::open(&config.state_directory)?;
-    let (live, leftovers): (Vec<_>, Vec<_>) = records
+    let cni_records = Records::open_directory(config.state_directory.join("cni"))?;
+    let (live_records, leftovers): (Vec<_>, Vec<_>) = records
         .load()?
         .into_iter()
-        .partition(|(sandbox, _)| live.contains(sandbox));
-    let ledger = Arc::new(Ledger::new(&config, records.clone(), live));
-    let built_in = match config.built_in {
-        BuiltIn::Enabled => Some(BuiltInNetwork::start(&config, Arc::clone(&ledger))?),
-        BuiltIn::Disabled => None,
-    };
-    for (sandbox, record) in &leftovers {
-        recovery::remove_leftover(&records, sandbox, record)?;
-    }
+        // What CNI still has to detach keeps its namespace.
+        .partition(|(sandbox, _)| live.contains(sandbox) || cni_records.has(sandbox));
+    let ledger = Arc::new(Ledger::new(&config, records.clone(), live_records));
+    let cni = Cni::open(config.cni.clone(), Arc::clone(&ledger), cni_records, live)?;
     let table = bridge::table_name(&config.bridge);
     let release = Mutex::new(release::start(Arc::clone(&ledger), table)?);
-    Ok(Network {
-        inner: Arc::new(Inner {
-            config,
-            records,
-            ledger,
-            built_in,
-            release,
-            directory: Mutex::new(Directory::Unknown),
-        }),
-    })
+    let inner = Inner {
+        config,
+        records,
+        ledger,
+        cni,
+        built_in: OnceLock::new(),
+        starting: Mutex::new(()),
+        release,
+        directory: Mutex::new(Directory::Unknown),
+    };
+    // A conflict is told before anything is changed; that CNI is not configured yet is no reason not to start.
+    let used = match inner.way() {
+        Ok(Way::Cni(_, network)) if inner.config.mode == Mode::Cni => Some(network),
+        Ok(_) | Err(NetworkError::Disabled | NetworkError::Cni(_)) => None,
+        Err(error) => return Err(error),
+    };
+    for (sandbox, record) in &leftovers {
+        recovery::remove_leftover(&inner.records, sandbox, record)?;
+    }
+    let network = Network {
+        inner: Arc::new(inner),
+    };
+    Ok((network, used))
 }
 
 /// Refuses ids that could lead out of a directory.
@@ -402,7 +509,7 @@ fn check_id(sandbox: &str) -> Result<(), NetworkError> {
 }
 
 /// Runs blocking work on a thread for it.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     step: &'static str,
     work: impl FnOnce() -> Result<T, NetworkError> + Send + 'static,
 ) -> Result<T, NetworkError> {
@@ -411,7 +518,7 @@ async fn blocking<T: Send + 'static>(
         .map_err(|error| ended(step, error))?
 }
 
-fn ended(step: &'static str, error: tokio::task::JoinError) -> NetworkError {
+pub(super) fn ended(step: &'static str, error: tokio::task::JoinError) -> NetworkError {
     NetworkError::Thread {
         step,
         source: io::Error::other(error),

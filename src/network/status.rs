@@ -1,12 +1,14 @@
 //! Whether pods can have a network, and what on this node gets in their way.
 
 use std::fs;
+use std::path::PathBuf;
 
 use super::bridge::table_name;
+use super::cni::{self, Scan};
 use super::nftables::{self, ForeignDrop};
 
 /// The network's part of the runtime's status.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NetworkStatus {
     /// Whether pods can be attached.
     pub ready: bool,
@@ -20,8 +22,61 @@ pub struct NetworkStatus {
     pub changes: Vec<String>,
 }
 
+impl NetworkStatus {
+    /// Ready by a CNI configuration.
+    pub(super) fn cni(scan: &Scan) -> Self {
+        let mut warnings = Vec::new();
+        let skipped = scan.broken_files();
+        if !skipped.is_empty() {
+            warnings.push(format!("CNI configurations are skipped: {skipped}"));
+        }
+        Self {
+            ready: true,
+            warnings,
+            ..Self::default()
+        }
+    }
+
+    /// Not ready, for this reason.
+    pub(super) fn not_ready(self, message: String) -> Self {
+        Self {
+            ready: false,
+            reason: NOT_READY.to_owned(),
+            message,
+            ..self
+        }
+    }
+}
+
 /// The CRI's reason for a network that is not ready; the kubelet shows it.
 pub(super) const NOT_READY: &str = "NetworkPluginNotReady";
+
+/// Why there is no CNI network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CniAbsence {
+    /// No configuration at all.
+    #[error("{0}")]
+    Nothing(String),
+    /// Only configurations that cannot be used.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// The CNI network that is configured, for people.
+///
+/// # Errors
+///
+/// Why there is none.
+pub fn cni_configuration(directories: &[PathBuf]) -> Result<String, CniAbsence> {
+    let scan = cni::scan(directories);
+    if scan.network().is_some() {
+        return Ok(format!("CNI: {}", scan.describe()));
+    }
+    Err(match scan.is_empty() {
+        true => CniAbsence::Nothing(scan.describe()),
+        false => CniAbsence::Broken(scan.describe()),
+    })
+}
 
 /// Who else on this node drops what it forwards for the pods of `bridge`: a sentence each, with what to do.
 pub fn foreign_drops(bridge: &str) -> Vec<String> {

@@ -44,12 +44,22 @@ pub trait SandboxNetworks: Debug + Send + Sync {
     ) -> Result<Vec<IpAddr>, PodError>;
     /// Detaches and removes it; no process is in it any more.
     async fn release(&self, sandbox_id: &str) -> Result<(), PodError>;
-    /// Waits until nothing of the sandbox is left, its addresses given back.
+    /// Waits until nothing of the sandbox is left, its addresses given back; an error if that has failed meanwhile, and
+    /// is tried again in the background.
     async fn wait_released(&self, sandbox_id: &str) -> Result<(), PodError>;
     /// Counters of the interfaces.
     async fn statistics(&self, sandbox_id: &str) -> Vec<InterfaceStatistics>;
+    /// Whether pods can be attached.
+    async fn report(&self) -> NetworkReport;
+}
+
+/// What the network says of itself.
+#[derive(Debug, Clone, Default)]
+pub struct NetworkReport {
     /// `None`: ready; else reason and message.
-    async fn trouble(&self) -> Option<(String, String)>;
+    pub trouble: Option<(String, String)>,
+    /// Facts for Status.
+    pub facts: BTreeMap<String, String>,
 }
 
 /// The cgroups of a sandbox.

@@ -355,11 +355,14 @@ impl Pods {
 
     /// CRI Status.
     pub async fn report(&self) -> RuntimeReport {
+        let network = self.parts.networks.report().await;
+        let mut facts = self.parts.settings.facts.clone();
+        facts.extend(network.facts);
         RuntimeReport {
-            network_trouble: self.parts.networks.trouble().await,
+            network_trouble: network.trouble,
             runtime_trouble: None,
             config_json: self.parts.settings.config_json.clone(),
-            facts: self.parts.settings.facts.clone(),
+            facts,
         }
     }
 

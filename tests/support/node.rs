@@ -13,8 +13,8 @@ use carpel::oci::{
 };
 use carpel::pod::{
     CgroupReading, ContainerImage, ContainerImages, DefaultSysctls, InterfaceStatistics,
-    NamespaceHandle, Parts, PodCgroups, PodError, PodErrorKind, PodSettings, Pods, PreparedImages,
-    SandboxCgroups, SandboxNetworks, Shims, Subject, WritableLayer,
+    NamespaceHandle, NetworkReport, Parts, PodCgroups, PodError, PodErrorKind, PodSettings, Pods,
+    PreparedImages, SandboxCgroups, SandboxNetworks, Shims, Subject, WritableLayer,
 };
 use carpel::shim_client::{Connected, ShimClient};
 
@@ -203,8 +203,8 @@ impl SandboxNetworks for FakeNetworks {
         Vec::new()
     }
 
-    async fn trouble(&self) -> Option<(String, String)> {
-        None
+    async fn report(&self) -> NetworkReport {
+        NetworkReport::default()
     }
 }
 

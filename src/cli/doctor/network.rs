@@ -3,15 +3,27 @@
 use super::finding::Finding;
 use super::firewall;
 use super::host::Host;
-use crate::config::{NetworkMode, NetworkSection};
+use crate::config::{Config, NetworkMode};
 use crate::network;
 
-pub(super) fn findings(host: &Host, section: &NetworkSection) -> Vec<Finding> {
-    if section.mode == NetworkMode::None {
-        return vec![
-            Finding::ok("pod network", "network.mode is \"none\"")
-                .meaning("only pods in the host's network run"),
-        ];
+pub(super) fn findings(host: &Host, config: &Config) -> Vec<Finding> {
+    let section = &config.network;
+    let cni = || network::cni_configuration(&section.cni_configuration_directories);
+    match section.mode {
+        NetworkMode::None => {
+            return vec![
+                Finding::ok("pod network", "network.mode is \"none\"")
+                    .meaning("only pods in the host's network run"),
+            ];
+        }
+        NetworkMode::Cni => return vec![by_cni(cni())],
+        NetworkMode::Auto if config.kubernetes => return vec![by_cni(cni())],
+        NetworkMode::Auto => {
+            if let found @ (Ok(_) | Err(network::CniAbsence::Broken(_))) = cni() {
+                return vec![by_cni(found)];
+            }
+        }
+        NetworkMode::BuiltIn => {}
     }
     let answer = firewall::answers();
     let drops = match &answer {
@@ -21,6 +33,18 @@ pub(super) fn findings(host: &Host, section: &NetworkSection) -> Vec<Finding> {
     let mut findings = vec![nftables(answer), forwarding(host), bridge_filter(host)];
     findings.extend(foreign_firewall(drops));
     findings
+}
+
+fn by_cni(found: Result<String, network::CniAbsence>) -> Finding {
+    match found {
+        Ok(found) => Finding::ok("pod network", found),
+        Err(absence) => Finding::warn(
+            "pod network",
+            absence.to_string(),
+            "only pods in the host's network run, until there is a configuration",
+            "install a CNI plugin; the daemon takes its configuration up without a restart",
+        ),
+    }
 }
 
 fn nftables(answer: std::io::Result<()>) -> Finding {
@@ -90,6 +114,23 @@ mod tests {
     fn a_kernel_without_nftables_costs_the_masquerade() {
         let finding = nftables(Err(std::io::ErrorKind::Unsupported.into()));
         assert_eq!(finding.level, Level::Warn);
+    }
+
+    #[test]
+    fn a_missing_or_broken_cni_configuration_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.network.cni_configuration_directories = vec![directory.path().to_owned()];
+        let (_root, host) = host_with(&[]);
+        let first = |config: &Config| findings(&host, config).remove(0);
+        assert_ne!(first(&config).subject, "pod network");
+        config.kubernetes = true;
+        assert_eq!(first(&config).level, Level::Warn);
+        config.kubernetes = false;
+        std::fs::File::create(directory.path().join("10-empty.conflist")).unwrap();
+        let broken = first(&config);
+        assert_eq!(broken.level, Level::Warn);
+        assert!(broken.fact.contains("10-empty.conflist"), "{broken:?}");
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn findings(host: &Host, config: &Config) -> Vec<Finding> {
     findings.extend(cgroups::findings(host, &config.cgroup));
     findings.extend(storage::findings(host, config));
     findings.push(overlay::finding(host, &config.root));
-    findings.extend(network::findings(host, &config.network));
+    findings.extend(network::findings(host, config));
     findings.extend(limits::findings(host));
     findings
 }

@@ -1,5 +1,7 @@
 //! The network on real kernels: each test has a network and a mount namespace of its own.
 
+mod cni;
+mod cni_faults;
 mod dual_stack;
 mod filter;
 mod load;

@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::mount::{MountFlags, mount};
 
 use super::super::route::{InterfaceAddress, RouteSocket};
-use super::super::{BuiltIn, Network, NetworkConfig, NetworkErrorKind};
+use super::super::{Mode, Network, NetworkConfig, NetworkErrorKind};
 use super::{on_a_node, pod, remove, without_nat};
 
 #[test]
@@ -156,7 +156,7 @@ fn root_a_bridge_name_that_is_taken_is_a_conflict() {
 fn root_without_the_built_in_network_there_are_namespaces_only() {
     on_a_node(|node| async move {
         let config = NetworkConfig {
-            built_in: BuiltIn::Disabled,
+            mode: Mode::None,
             ..node.config()
         };
         let network = Network::start(config, &BTreeSet::new()).await.unwrap();
