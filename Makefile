@@ -10,6 +10,8 @@ MAKEFLAGS += --no-print-directory
 RUNTIME ?= carpel
 # A regular expression over the names of critest's specs; empty for all.
 FOCUS ?=
+# The network of Carpel's pods in nodes in a box: built-in, or cni for Debian's plugins.
+NETWORK ?= built-in
 PREFIX ?= /usr/local
 
 need := integration/need
@@ -49,7 +51,7 @@ test: ## run all tests: unit tests, then the real crictl against nodes in a box 
 
 .PHONY: test-unit
 test-unit:
-	@$(need) rust build
+	@$(need) rust build cni
 	@$(lane) run unit cargo test --workspace --exclude carpel-integration -- --show-output
 
 .PHONY: integration
@@ -59,20 +61,21 @@ integration: ## run crictl against RUNTIME=carpel|containerd in nodes in a box
 	    cargo test --package carpel-integration --no-fail-fast -- --show-output --test-threads 2
 
 .PHONY: conformance conformance-accept
-conformance: ## run critest against RUNTIME, compare with integration/critest/expected.txt (FOCUS=regex)
+conformance: ## run critest against RUNTIME, compare with integration/critest/expected.txt (FOCUS=regex, NETWORK=cni)
 	@$(MAKE) node-$(RUNTIME)
 	@$(need) critest
-	@RUNTIME=$(RUNTIME) FOCUS='$(FOCUS)' $(lane) run conformance integration/critest/run
+	@NODE_NETWORK=$(NETWORK) RUNTIME=$(RUNTIME) FOCUS='$(FOCUS)' $(lane) run conformance integration/critest/run
 
 conformance-accept: node-carpel ## write what critest shows now into expected.txt, keeping the reasons
 	@$(need) critest
 	@FOCUS='$(FOCUS)' ACCEPT=1 integration/critest/run
 
 .PHONY: bench
-bench: node-carpel node-containerd ## time every CRI call on Carpel and on containerd, side by side
+bench: node-carpel node-containerd ## time every CRI call on Carpel, with its own network and CNI, and on containerd
 	cargo build --release --package carpel-bench
 	integration/node/pair bash -c 'target/release/carpel-bench \
-	    --endpoint "carpel=unix://$$CARPEL_SOCKET" --endpoint "containerd=unix://$$CONTAINERD_SOCKET" \
+	    --endpoint "carpel=unix://$$CARPEL_SOCKET" --endpoint "carpel-cni=unix://$$CARPEL_CNI_SOCKET" \
+	    --endpoint "containerd=unix://$$CONTAINERD_SOCKET" \
 	    --image registry.k8s.io/e2e-test-images/busybox:1.29-2 $(BENCH_FLAGS)'
 
 .PHONY: bench-pull
@@ -84,6 +87,11 @@ bench-pull: node-carpel node-containerd ## time image pulls on Carpel, on contai
 	    --endpoint "carpel=unix://$$CARPEL_SOCKET=$$CARPEL_ROOT" \
 	    --endpoint "containerd=unix://$$CONTAINERD_SOCKET=$$CONTAINERD_ROOT" \
 	    --images integration/work/bench-pull --scratch "$$PAIR_FOLDER" $(BENCH_FLAGS)'
+
+.PHONY: churn
+churn: ## bring 500 pods up and down, ten at a time, with CNI
+	@$(need) rust build cni
+	CNI_PODS=500 cargo test --lib many_pods_ten_at_a_time -- --show-output
 
 .PHONY: uml
 uml: release tools ## try limits in User-mode Linux, which has cgroup v2 with its controllers
@@ -100,7 +108,7 @@ ci: ## what the continuous integration runs: test, then conformance
 # What a node in a box with this runtime needs.
 .PHONY: node-carpel node-containerd
 node-carpel: release tools
-	@$(need) node images registry
+	@$(need) node images registry cni
 node-containerd: tools
 	@$(need) rust build node images containerd
 

@@ -54,7 +54,26 @@ runtime_stop() {
     kill -KILL "$pid" 2>/dev/null || true
 }
 
+# The network of Carpel's pods: the built-in one, or Debian's CNI plugins as
+# containerd has them.
+carpel_network() {
+    case ${NODE_NETWORK:-built-in} in
+    built-in) printf 'mode = "built-in"\nsubnet = "10.88.0.0/16"\n' ;;
+    cni)
+        configure_cni
+        printf 'mode = "cni"\ncni_configuration_directories = ["%s"]\n' "$NODE_WORK/cni"
+        printf 'cni_plugin_directories = ["/usr/lib/cni"]\n'
+        ;;
+    *)
+        echo "node: NODE_NETWORK is built-in or cni, not $NODE_NETWORK" >&2
+        return 1
+        ;;
+    esac
+}
+
 configure_carpel() {
+    local network
+    network=$(carpel_network)
     cat >"$NODE_WORK/config.toml" <<EOF
 root = "$NODE_WORK/root"
 run_directory = "$NODE_WORK/run/carpel"
@@ -68,8 +87,7 @@ level = "${NODE_LOG_LEVEL:-info}"
 missing_controllers = "warn"
 
 [network]
-mode = "built-in"
-subnet = "10.88.0.0/16"
+$network
 
 [registry]
 certs_directories = ["$NODE_WORK/certs.d"]
@@ -79,7 +97,7 @@ EOF
 }
 
 configure_containerd() {
-    mkdir -p "$NODE_WORK/cni"
+    configure_cni
     cat >"$NODE_WORK/config.toml" <<EOF
 version = 2
 root = "$NODE_WORK/root"
@@ -103,6 +121,14 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
     bin_dir = "/usr/lib/cni"
     conf_dir = "$NODE_WORK/cni"
 EOF
+    # The cache of the CNI library has a fixed place.
+    mkdir -p /var/lib/cni
+    mount -t tmpfs node-cni /var/lib/cni
+}
+
+# The same chain of CNI plugins for all runtimes.
+configure_cni() {
+    mkdir -p "$NODE_WORK/cni"
     cat >"$NODE_WORK/cni/10-node.conflist" <<EOF
 {
   "cniVersion": "0.4.0",
@@ -125,7 +151,4 @@ EOF
   ]
 }
 EOF
-    # The cache of the CNI library has a fixed place.
-    mkdir -p /var/lib/cni
-    mount -t tmpfs node-cni /var/lib/cni
 }
