@@ -93,7 +93,7 @@ impl Stage {
             path("run")
         );
         text.push_str(&format!(
-            "\n[cgroup]\nmissing_controllers = \"warn\"\n\n[pod]\nnamespace_directory = {:?}\n",
+            "\n[cgroup]\nmissing_controllers = \"warn\"\n\n[network]\nmode = \"built-in\"\n\n[pod]\nnamespace_directory = {:?}\n",
             path("netns")
         ));
         let file = self.path("carpel.toml");

@@ -132,6 +132,12 @@ pub const KEYS: &[Key] = &[
         "list of paths",
         "Where CNI plugins are; the first one that has a plugin wins.",
     ),
+    derived(
+        "network.cni_template",
+        "path",
+        "none",
+        "A template, as for containerd, that is filled with the pod networks which the kubelet tells, and becomes 10-carpel.conflist unless CNI is configured otherwise.",
+    ),
     fixed(
         "network.cni_timeout_seconds",
         "integer, from 1, seconds",

@@ -226,6 +226,12 @@ pub struct NetworkSection {
     /// CNI plugins.
     #[serde(deserialize_with = "some_absolute")]
     pub cni_plugin_directories: Vec<PathBuf>,
+    /// A template of a CNI configuration.
+    #[serde(
+        deserialize_with = "maybe_absolute",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub cni_template: Option<PathBuf>,
     /// The patience with a chain of CNI plugins.
     pub cni_timeout_seconds: std::num::NonZeroU64,
     /// Name of the bridge.
@@ -246,6 +252,7 @@ impl Default for NetworkSection {
             mode: NetworkMode::Auto,
             cni_configuration_directories: vec!["/etc/cni/net.d".into()],
             cni_plugin_directories: vec!["/opt/cni/bin".into(), "/usr/lib/cni".into()],
+            cni_template: None,
             cni_timeout_seconds: const { std::num::NonZeroU64::new(60).unwrap() },
             bridge: InterfaceName("carpel0".to_owned()),
             subnet: Ipv4Subnet::DEFAULT,

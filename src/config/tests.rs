@@ -113,6 +113,7 @@ fn every_derived_key_can_be_set() {
         ("socket = \"/s\"", "socket"),
         ("[cgroup]\nmount_point = \"/c\"", "cgroup.mount_point"),
         ("[network]\nmtu = 1400", "network.mtu"),
+        ("[network]\ncni_template = \"/t\"", "network.cni_template"),
         ("[network]\nsubnet_v6 = \"fd63::/64\"", "network.subnet_v6"),
     ] {
         let table = toml::Table::try_from(parse(text).unwrap()).unwrap();
@@ -122,7 +123,7 @@ fn every_derived_key_can_be_set() {
         .iter()
         .filter(|key| key.default != DefaultValue::Fixed)
         .count();
-    assert_eq!(derived, 4, "a derived key without a line above");
+    assert_eq!(derived, 5, "a derived key without a line above");
 }
 
 #[test]

@@ -84,6 +84,9 @@ pub trait PodService: Clone + Send + Sync + 'static {
         &self,
         filter: &SandboxFilter,
     ) -> impl Future<Output = Vec<SandboxStatistics>> + Send;
+    /// CRI UpdateRuntimeConfig.
+    fn set_pod_networks(&self, networks: &str)
+    -> impl Future<Output = Result<(), PodError>> + Send;
     /// CRI Status.
     fn report(&self) -> impl Future<Output = RuntimeReport> + Send;
 }
@@ -170,6 +173,10 @@ impl PodService for Pods {
 
     async fn list_sandbox_statistics(&self, filter: &SandboxFilter) -> Vec<SandboxStatistics> {
         self.list_sandbox_statistics(filter).await
+    }
+
+    async fn set_pod_networks(&self, networks: &str) -> Result<(), PodError> {
+        self.set_pod_networks(networks).await
     }
 
     async fn report(&self) -> RuntimeReport {

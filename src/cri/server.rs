@@ -256,7 +256,9 @@ impl<P: PodService> RuntimeService for RuntimeServer<P> {
         &self,
         request: Request<wire::UpdateRuntimeConfigRequest>,
     ) -> Result<Response<wire::UpdateRuntimeConfigResponse>, Status> {
-        Ok(Response::new(runtime::config::update(request.into_inner())))
+        runtime::config::update(&self.pods, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn status(

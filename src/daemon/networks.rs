@@ -114,6 +114,14 @@ impl SandboxNetworks for NodeNetworks {
             .collect()
     }
 
+    async fn set_pod_networks(&self, networks: &str) -> Result<(), PodError> {
+        let told = self.network.set_pod_networks(networks).await;
+        told.map_err(|error| {
+            PodError::new(kind(&error), Subject::Runtime, "take the pods' networks")
+                .caused_by(error)
+        })
+    }
+
     async fn report(&self) -> NetworkReport {
         let status = self.network.status().await;
         let mut facts = BTreeMap::new();
@@ -173,7 +181,11 @@ fn host_ports(config: &SandboxConfig) -> Vec<HostPort> {
 }
 
 fn told(sandbox_id: &str, step: &str, error: NetworkError) -> PodError {
-    let kind = match error.kind() {
+    PodError::new(kind(&error), Subject::Sandbox(sandbox_id.to_owned()), step).caused_by(error)
+}
+
+fn kind(error: &NetworkError) -> PodErrorKind {
+    match error.kind() {
         NetworkErrorKind::Exhausted => PodErrorKind::ResourceExhausted,
         NetworkErrorKind::NotReady | NetworkErrorKind::Conflict => PodErrorKind::Unavailable,
         NetworkErrorKind::PortTaken => PodErrorKind::FailedPrecondition,
@@ -182,6 +194,5 @@ fn told(sandbox_id: &str, step: &str, error: NetworkError) -> PodError {
             errno: Some(libc::ENOSPC),
         } => PodErrorKind::ResourceExhausted,
         NetworkErrorKind::NotFound | NetworkErrorKind::System { .. } => PodErrorKind::Internal,
-    };
-    PodError::new(kind, Subject::Sandbox(sandbox_id.to_owned()), step).caused_by(error)
+    }
 }

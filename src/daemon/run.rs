@@ -141,6 +141,7 @@ async fn start_network(config: &Config) -> Result<Network, DaemonError> {
         cni: CniConfig {
             configuration_directories: section.cni_configuration_directories.clone(),
             plugin_directories: section.cni_plugin_directories.clone(),
+            template: section.cni_template.clone(),
             timeout: Duration::from_secs(section.cni_timeout_seconds.get()),
         },
         bridge: section.bridge.as_str().to_owned(),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::cni::CniError;
+use super::cni::{CniError, TemplateError};
 use super::port::HostPort;
 use super::subnet::{Ipv4Subnet, Subnet};
 use super::subnet_v6::Ipv6Subnet;
@@ -243,7 +243,13 @@ impl NetworkError {
             Self::Exhausted { .. } => NetworkErrorKind::Exhausted,
             Self::Disabled => NetworkErrorKind::NotReady,
             Self::Cni(error) if error.is_not_ready() => NetworkErrorKind::NotReady,
-            Self::Cni(CniError::Value { .. }) => NetworkErrorKind::InvalidArgument,
+            Self::Cni(
+                CniError::Value { .. }
+                | CniError::Template {
+                    source: TemplateError::Network { .. },
+                    ..
+                },
+            ) => NetworkErrorKind::InvalidArgument,
             Self::Cni(_) | Self::Undeleted { .. } => NetworkErrorKind::System { errno: None },
             Self::InterfaceName { .. }
             | Self::SandboxId { .. }

@@ -48,7 +48,7 @@ mod subnet_v6;
 mod sysctl;
 
 pub use attachment::{Attachment, InterfaceStatistics, Ipv6Attachment};
-pub use cni::{CniConfig, CniError, PluginError};
+pub use cni::{CniConfig, CniError, PluginError, TemplateError};
 pub use config::{Mode, NetworkConfig};
 pub use error::{NetworkError, NetworkErrorKind};
 pub use namespace::NetworkNamespace;

@@ -90,6 +90,31 @@ impl Network {
         }
     }
 
+    /// Takes the pods' networks that a kubelet tells (CRI `NetworkConfig.pod_cidr`): fills the template of a CNI
+    /// configuration with them, if there is one and CNI is not configured otherwise.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if that is no list of networks; `System` if the template cannot be used or the file not be written.
+    pub async fn set_pod_networks(&self, networks: &str) -> Result<(), NetworkError> {
+        let inner = Arc::clone(&self.inner);
+        let networks = networks.to_owned();
+        blocking("configure CNI", move || {
+            let config = &inner.config.cni;
+            let by_cni = matches!(inner.config.mode, Mode::Auto | Mode::Cni);
+            let template = config.template.as_deref().filter(|_| by_cni);
+            let scan = inner.cni.scan();
+            super::cni::write_filled(
+                &config.configuration_directories,
+                template,
+                &networks,
+                &scan,
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Makes a network namespace with `lo` up, and binds it to a path that holds it until
     /// [`Network::remove_namespace`].
     ///

@@ -135,7 +135,7 @@ pub(super) fn write_pod_files(
     let hosts = fs::read("/etc/hosts").unwrap_or_else(|_missing| DEFAULT_HOSTS.into());
     let resolver = match &config.dns {
         Some(dns) if !dns_is_empty(dns) => resolver_lines(dns).into_bytes(),
-        _ => fs::read("/etc/resolv.conf").unwrap_or_default(),
+        _ => node_resolver(config),
     };
     let hostname = format!("{}\n", hostname(config));
     for (name, content) in [
@@ -172,6 +172,38 @@ pub(super) fn hostname(config: &SandboxConfig) -> String {
         .nodename()
         .to_string_lossy()
         .into_owned()
+}
+
+/// What systemd-resolved forwards to (systemd-resolved.service(8)).
+const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
+
+/// The node's resolver; a missing file is an empty one.
+fn node_resolver(config: &SandboxConfig) -> Vec<u8> {
+    let nodes = fs::read("/etc/resolv.conf").unwrap_or_default();
+    if config.security.namespaces.network == NamespaceMode::Node || !asks_itself_only(&nodes) {
+        return nodes;
+    }
+    match fs::read(RESOLVED) {
+        Ok(real) if !asks_itself_only(&real) => real,
+        _ => nodes,
+    }
+}
+
+/// Whether a resolv.conf names servers, and all of them on the loopback interface, which is another one in a pod.
+fn asks_itself_only(resolver: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(resolver);
+    let mut servers = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver"))
+        .filter(|rest| rest.starts_with(char::is_whitespace))
+        .peekable();
+    servers.peek().is_some()
+        && servers.all(|server| {
+            // An address of IPv6 may name its interface.
+            let address = server.trim().split('%').next().unwrap_or_default();
+            let address = address.parse::<std::net::IpAddr>();
+            address.is_ok_and(|address| address.is_loopback())
+        })
 }
 
 fn dns_is_empty(dns: &DnsConfig) -> bool {
@@ -229,6 +261,20 @@ pub(super) fn unmount_shm(directories: &PodDirectories) -> Result<(), FileError>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_resolver_of_the_node_alone_is_known() {
+        for (text, expected) in [
+            ("nameserver 127.0.0.53\noptions edns0 trust-ad\n", true),
+            ("# a comment\nnameserver ::1\nnameserver\t127.0.0.1", true),
+            ("nameserver 127.0.0.53\nnameserver 192.0.2.1\n", false),
+            ("nameserver fe80::1%eth0\n", false),
+            ("search example.org\n", false),
+            ("", false),
+        ] {
+            assert_eq!(asks_itself_only(text.as_bytes()), expected, "{text:?}");
+        }
+    }
 
     #[test]
     fn resolver_lines_are_those_of_resolv_conf() {

@@ -49,6 +49,8 @@ pub trait SandboxNetworks: Debug + Send + Sync {
     async fn wait_released(&self, sandbox_id: &str) -> Result<(), PodError>;
     /// Counters of the interfaces.
     async fn statistics(&self, sandbox_id: &str) -> Vec<InterfaceStatistics>;
+    /// Takes the pods' networks of this node, as CRI `NetworkConfig.pod_cidr` has them.
+    async fn set_pod_networks(&self, networks: &str) -> Result<(), PodError>;
     /// Whether pods can be attached.
     async fn report(&self) -> NetworkReport;
 }

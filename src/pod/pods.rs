@@ -353,6 +353,14 @@ impl Pods {
         all
     }
 
+    /// CRI UpdateRuntimeConfig.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if these are no networks.
+    pub async fn set_pod_networks(&self, networks: &str) -> Result<(), PodError> {
+        self.parts.networks.set_pod_networks(networks).await
+    }
+
     /// CRI Status.
     pub async fn report(&self) -> RuntimeReport {
         let network = self.parts.networks.report().await;

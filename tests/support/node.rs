@@ -203,6 +203,10 @@ impl SandboxNetworks for FakeNetworks {
         Vec::new()
     }
 
+    async fn set_pod_networks(&self, _networks: &str) -> Result<(), PodError> {
+        Ok(())
+    }
+
     async fn report(&self) -> NetworkReport {
         NetworkReport::default()
     }

@@ -24,11 +24,7 @@ pub(in crate::cri) fn sandbox_config(
         metadata: metadata(config.metadata)?,
         hostname: config.hostname,
         log_directory,
-        dns: config.dns_config.map(|dns| DnsConfig {
-            servers: dns.servers,
-            searches: dns.searches,
-            options: dns.options,
-        }),
+        dns: config.dns_config.map(dns).transpose()?,
         port_mappings: config
             .port_mappings
             .into_iter()
@@ -48,6 +44,27 @@ pub(in crate::cri) fn sandbox_config(
             .map(|resources| linux_resources(resources, "config.linux.resources"))
             .transpose()?,
         security: security(linux.security_context.unwrap_or_default())?,
+    })
+}
+
+/// Each value becomes a part of a line of resolv.conf.
+fn dns(dns: wire::DnsConfig) -> Result<DnsConfig, InvalidField> {
+    for (name, values) in [
+        ("servers", &dns.servers),
+        ("searches", &dns.searches),
+        ("options", &dns.options),
+    ] {
+        if let Some(value) = values.iter().find(|value| value.contains(char::is_control)) {
+            return Err(InvalidField::new(
+                format!("config.dns_config.{name}"),
+                format!("{value:?} has a control character"),
+            ));
+        }
+    }
+    Ok(DnsConfig {
+        servers: dns.servers,
+        searches: dns.searches,
+        options: dns.options,
     })
 }
 

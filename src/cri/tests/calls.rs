@@ -99,6 +99,10 @@ async fn runtime_config_tells_the_cgroup_driver() {
         }),
     };
     client.update_runtime_config(update).await.unwrap();
+    let nothing = UpdateRuntimeConfigRequest::default();
+    client.update_runtime_config(nothing).await.unwrap();
+    let asked = served.script.asked.lock().unwrap().clone();
+    assert_eq!(asked, ["networks 10.1.0.0/24"]);
 }
 
 #[tokio::test]

@@ -214,6 +214,9 @@ impl PodService for Arc<Script> {
         }
         all
     }
+    async fn set_pod_networks(&self, networks: &str) -> Result<(), PodError> {
+        self.ask(format!("networks {networks}"))
+    }
     async fn report(&self) -> RuntimeReport {
         RuntimeReport {
             network_trouble: self.network_trouble.lock().unwrap().clone(),

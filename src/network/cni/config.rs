@@ -10,6 +10,8 @@ pub struct CniConfig {
     pub configuration_directories: Vec<PathBuf>,
     /// Plugins, the first directory that has one wins. Default `/opt/cni/bin`, `/usr/lib/cni`.
     pub plugin_directories: Vec<PathBuf>,
+    /// What a configuration is made of once the pods' networks are known. Default none.
+    pub template: Option<PathBuf>,
     /// How long all plugins of a chain together may take for one verb.
     pub timeout: Duration,
 }
@@ -19,6 +21,7 @@ impl Default for CniConfig {
         Self {
             configuration_directories: vec!["/etc/cni/net.d".into()],
             plugin_directories: vec!["/opt/cni/bin".into(), "/usr/lib/cni".into()],
+            template: None,
             timeout: Duration::from_secs(60),
         }
     }

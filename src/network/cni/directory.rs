@@ -177,9 +177,17 @@ fn plugins_of_folder(folder: &Path) -> Result<Vec<Object>, ListError> {
         .collect()
 }
 
+/// Whether a text is a list that could be used.
+pub(super) fn check(text: &str) -> Result<(), ListError> {
+    NetworkList::from_list(&object(text.as_bytes())?).map(drop)
+}
+
 fn read_object(path: &Path) -> Result<Object, ListError> {
-    let text = fs::read(path)?;
-    match serde_json::from_slice(&text)? {
+    object(&fs::read(path)?)
+}
+
+fn object(text: &[u8]) -> Result<Object, ListError> {
+    match serde_json::from_slice(text)? {
         Value::Object(object) => Ok(object),
         _ => Err(ListError::NotAnObject {
             what: "the file".to_owned(),

@@ -1,8 +1,11 @@
 //! What can go wrong between the daemon and CNI's plugins.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
+
+use super::template::TemplateError;
 
 /// A step of CNI that did not work.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +55,35 @@ pub enum CniError {
         what: &'static str,
         /// It.
         value: String,
+    },
+    /// A template cannot be filled, or what is to be filled in is wrong.
+    #[error("fill {}", path.display())]
+    Template {
+        /// The template; empty without one.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: TemplateError,
+    },
+    /// A filled template is wrong.
+    #[error("what {} becomes is no CNI configuration", path.display())]
+    Filled {
+        /// The template.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file of the configuration.
+    #[error("{step} {}", path.display())]
+    File {
+        /// What was done.
+        step: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
     },
     /// The pod was detached while it was being attached.
     #[error("the pod is detached before it was attached to CNI network {network:?}")]
@@ -167,7 +199,11 @@ impl CniError {
             Self::Plugin { source, .. } => {
                 matches!(source, PluginError::Refused { code, .. } if *code == TRY_AGAIN)
             }
-            Self::Outcome { .. } | Self::Value { .. } => false,
+            Self::Outcome { .. }
+            | Self::Value { .. }
+            | Self::Template { .. }
+            | Self::Filled { .. }
+            | Self::File { .. } => false,
         }
     }
 }

@@ -9,6 +9,7 @@
 //!   (Cni)      ├─ leftover           plugins that a dead daemon left running
 //!              ├─ readiness ─┐       can pods be attached, and why not
 //!              └─────────────┴─ chain ── plugin      verbs over a list; one process
+//! write ── template                  a file from a template
 //! directory ── list ── version       the files
 //! capabilities, outcome              what a chain is given, what it gives back
 //! ```
@@ -27,7 +28,9 @@ mod outcome;
 mod plugin;
 mod readiness;
 mod record;
+mod template;
 mod version;
+mod write;
 
 pub(in crate::network) use attachments::Cni;
 pub use config::CniConfig;
@@ -35,3 +38,5 @@ pub(in crate::network) use directory::{Scan, scan};
 pub(in crate::network) use error::chain;
 pub use error::{CniError, PluginError};
 pub(in crate::network) use list::NetworkList;
+pub use template::TemplateError;
+pub(in crate::network) use write::write_filled;
