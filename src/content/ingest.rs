@@ -154,7 +154,7 @@ pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     lower_hexadecimal(&Sha256::digest(bytes))
 }
 
-fn lower_hexadecimal(hash: &[u8]) -> String {
+pub(super) fn lower_hexadecimal(hash: &[u8]) -> String {
     hash.iter()
         .fold(String::with_capacity(64), |mut text, byte| {
             // Writing to a String cannot fail.

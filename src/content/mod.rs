@@ -5,6 +5,7 @@
 //! is removed by [`Content::open`]. A blob that is still being written can be read behind the writer with [`Spool`].
 //! The store knows nothing of what refers to a blob: removal is its caller's decision.
 
+mod check;
 mod error;
 mod ingest;
 mod spool;

@@ -14,13 +14,13 @@ use super::place::{self, NAME_BYTES_MAX, Occupant, Root, clean};
 use super::{Entry, EntryKind, LayerError, metadata};
 
 /// How the names of whiteouts begin (OCI image-spec, layer.md §Whiteouts).
-const WHITEOUT: &[u8] = b".wh.";
+pub(super) const WHITEOUT: &[u8] = b".wh.";
 
 /// The whiteout of everything that lower layers have in a directory.
-const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
+pub(super) const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
 
 /// How the names of AUFS's own files begin, which old layers contain and nobody wants.
-const AUFS_OWN: &[u8] = b".wh..wh.";
+pub(super) const AUFS_OWN: &[u8] = b".wh..wh.";
 
 /// Makes entries below a target, one after another.
 #[derive(Debug)]

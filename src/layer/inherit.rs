@@ -18,16 +18,19 @@ use super::{LayerError, metadata};
 /// The largest list of names and the largest value of extended attributes (xattr(7)).
 const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
 
+/// How directories are opened: without O_DIRECTORY this would open whatever a layer has there, a device if an image
+/// wants that.
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW);
+
 /// Copies mode, owner, times and extended attributes onto the `implied` directories of `target` from the first of
 /// `lower` (top first) that has them.
 ///
 /// # Errors
 /// `Target` if a layer cannot be opened, `Entry` if a directory cannot be changed.
 pub fn inherit(target: &Path, implied: &[PathBuf], lower: &[PathBuf]) -> Result<(), LayerError> {
-    let lower = lower
-        .iter()
-        .map(|path| open(path))
-        .collect::<Result<Vec<_>, _>>()?;
+    let lower = open_all(lower)?;
     let root = open(target)?;
     for path in implied {
         inherit_one(&root, path, &lower).map_err(|source| LayerError::Entry {
@@ -39,6 +42,11 @@ pub fn inherit(target: &Path, implied: &[PathBuf], lower: &[PathBuf]) -> Result<
     Ok(())
 }
 
+/// Opens layers.
+pub(super) fn open_all(layers: &[PathBuf]) -> Result<Vec<OwnedFd>, LayerError> {
+    layers.iter().map(|path| open(path)).collect()
+}
+
 fn open(path: &Path) -> Result<OwnedFd, LayerError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(|source| LayerError::Target {
@@ -48,33 +56,42 @@ fn open(path: &Path) -> Result<OwnedFd, LayerError> {
 }
 
 fn inherit_one(root: &OwnedFd, path: &Path, lower: &[OwnedFd]) -> io::Result<()> {
-    if is_hidden_below(root, path) {
+    let Some(found) = described_below(root, path, lower)? else {
         return Ok(());
+    };
+    let own = place::resolve(root.as_fd(), path, DIRECTORY, Links::Refuse)?;
+    copy(&found, &own)
+}
+
+/// The directory at `path` in the first of `lower` that has one, unless something above that hides it.
+pub(super) fn described_below(
+    root: &OwnedFd,
+    path: &Path,
+    lower: &[OwnedFd],
+) -> io::Result<Option<OwnedFd>> {
+    if is_hidden_below(root, path) {
+        return Ok(None);
     }
-    // Without O_DIRECTORY this would open whatever the layer below has there: a device, if an image wants that.
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     for layer in lower {
-        match place::resolve(layer.as_fd(), path, flags, Links::Refuse) {
-            Ok(found) => {
-                let own = place::resolve(root.as_fd(), path, flags, Links::Refuse)?;
-                return copy(&found, &own);
-            }
-            Err(Errno::NOENT) if is_hidden_below(layer, path) => return Ok(()),
+        match place::resolve(layer.as_fd(), path, DIRECTORY, Links::Refuse) {
+            Ok(found) => return Ok(Some(found)),
+            Err(Errno::NOENT) if is_hidden_below(layer, path) => return Ok(None),
             Err(Errno::NOENT) => {}
             // A whiteout, a file or a link, here or on the way: nothing below counts any more.
-            Err(Errno::LOOP | Errno::NOTDIR) => return Ok(()),
+            Err(Errno::LOOP | Errno::NOTDIR) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Whether a layer hides what those below it have at `path`. At the root of a layer overlayfs looks for no attribute.
 fn is_hidden_below(layer: &OwnedFd, path: &Path) -> bool {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     path.ancestors()
         .filter(|ancestor| !ancestor.as_os_str().is_empty())
-        .filter_map(|ancestor| place::resolve(layer.as_fd(), ancestor, flags, Links::Refuse).ok())
+        .filter_map(|ancestor| {
+            place::resolve(layer.as_fd(), ancestor, DIRECTORY, Links::Refuse).ok()
+        })
         .any(|directory| metadata::is_opaque(directory.as_fd()))
 }
 

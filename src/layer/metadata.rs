@@ -110,7 +110,7 @@ pub(super) fn is_wanted(name: &[u8]) -> bool {
         && !name.starts_with(b"security.SMACK64")
 }
 
-fn wanted_attributes(entry: &Entry) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(super) fn wanted_attributes(entry: &Entry) -> impl Iterator<Item = (&[u8], &[u8])> {
     entry
         .attributes
         .iter()

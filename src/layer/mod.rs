@@ -7,7 +7,10 @@
 //! directory goes is the caller's business.
 
 mod archive;
+mod compare;
 mod compression;
+mod content;
+mod difference;
 mod error;
 mod extract;
 mod header;
@@ -21,7 +24,9 @@ mod tests;
 mod unpack;
 
 pub use archive::Archive;
+pub use compare::compare;
 pub use compression::{Compression, decompress};
+pub use difference::{Comparison, Deviation, Difference, Kind};
 pub use error::{ErrorKind, LayerError};
 pub use header::{Entry, EntryKind, Timestamp};
 pub use inherit::inherit;

@@ -34,6 +34,15 @@ pub enum SnapshotError {
         /// The layer.
         chain_id: ChainId,
     },
+    /// The record of a layer cannot be read, or is that of another one.
+    #[error("read the record of layer {chain_id}")]
+    Damaged {
+        /// The layer.
+        chain_id: ChainId,
+        /// What the kernel or the parser said.
+        #[source]
+        source: io::Error,
+    },
     /// The name of a container would lead out of the store's folder.
     #[error("container id {container_id:?} cannot name a directory")]
     BadContainerId {
@@ -83,6 +92,7 @@ impl SnapshotError {
             Self::Missing { .. } => ErrorKind::Missing,
             Self::BadContainerId { .. } => ErrorKind::Invalid,
             Self::Prepare { source, .. }
+            | Self::Damaged { source, .. }
             | Self::Commit { source, .. }
             | Self::Writable { source, .. }
             | Self::Remove { source, .. } => match source.kind() {

@@ -1,11 +1,12 @@
 //! The unpacked layers: a directory each, by chain id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,16 @@ pub(super) struct Layers {
 struct Table {
     next: u64,
     layers: HashMap<ChainId, Layer>,
+    /// Those in whose place another one came.
+    retired: HashSet<Retired>,
+}
+
+/// A layer in whose place another one of the same chain came, while containers may use its files still.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Retired {
+    /// The chain.
+    pub chain_id: ChainId,
+    number: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,9 +84,7 @@ impl Layers {
                         bytes: record.bytes,
                         inodes: record.inodes,
                     };
-                    table
-                        .layers
-                        .insert(record.chain_id, Layer { number, usage });
+                    table.insert(record.chain_id, Layer { number, usage });
                 }
                 (_, outcome) => {
                     let reason = outcome.err().map(|error| error.to_string());
@@ -141,6 +150,78 @@ impl Layers {
         Ok(usage)
     }
 
+    /// Whether the directory of a layer and its record are still there.
+    pub(super) fn check(&self, chain_id: &ChainId) -> Result<(), SnapshotError> {
+        let missing = || SnapshotError::Missing {
+            chain_id: chain_id.clone(),
+        };
+        let path = self.path(chain_id).ok_or_else(missing)?;
+        let directory = path.parent().unwrap_or(&path);
+        let damaged = |source| SnapshotError::Damaged {
+            chain_id: chain_id.clone(),
+            source,
+        };
+        let record = read_record(directory).map_err(damaged)?;
+        match (record.chain_id == *chain_id, path.is_dir()) {
+            (true, true) => Ok(()),
+            (false, _) => Err(damaged(io::ErrorKind::InvalidData.into())),
+            (true, false) => Err(missing()),
+        }
+    }
+
+    /// Discards layers with another number of files than they were recorded with, among those that were recorded at
+    /// most so long before the last one.
+    pub(super) fn discard_incomplete(&self, recent: Duration) -> Result<(), SnapshotError> {
+        let layers: Vec<_> = {
+            let table = self.lock();
+            let numbers = table.layers.iter();
+            numbers
+                .map(|(chain_id, layer)| (chain_id.clone(), *layer))
+                .collect()
+        };
+        let time = |layer: &Layer| {
+            let record = self.folder.join(layer.number.to_string()).join(RECORD);
+            fs::metadata(record).and_then(|metadata| metadata.modified())
+        };
+        let times = layers.iter().filter_map(|(_, layer)| time(layer).ok());
+        let Some(last) = times.max() else {
+            return Ok(());
+        };
+        for (chain_id, layer) in layers {
+            let is_recent = time(&layer).map_or(true, |time| {
+                last.duration_since(time).unwrap_or_default() <= recent
+            });
+            let is_whole = !is_recent
+                || measure(&self.path_of(layer.number))
+                    .is_ok_and(|usage| usage.inodes == layer.usage.inodes);
+            if !is_whole {
+                tracing::warn!(%chain_id, "a layer that lacks files is discarded");
+                self.remove(&chain_id)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn retired(&self) -> Vec<Retired> {
+        self.lock().retired.iter().cloned().collect()
+    }
+
+    pub(super) fn remove_retired(&self, retired: &Retired) -> Result<(), SnapshotError> {
+        if !self.lock().retired.remove(retired) {
+            return Ok(());
+        }
+        self.discard(retired.number, &retired.chain_id)
+    }
+
+    fn discard(&self, number: u64, chain_id: &ChainId) -> Result<(), SnapshotError> {
+        self.trash
+            .discard(&self.folder.join(number.to_string()))
+            .map_err(|source| SnapshotError::Remove {
+                chain_id: chain_id.clone(),
+                source,
+            })
+    }
+
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -174,12 +255,7 @@ impl Layers {
         let Some(layer) = self.lock().layers.remove(chain_id) else {
             return Ok(());
         };
-        self.trash
-            .discard(&self.folder.join(layer.number.to_string()))
-            .map_err(|source| SnapshotError::Remove {
-                chain_id: chain_id.clone(),
-                source,
-            })
+        self.discard(layer.number, chain_id)
     }
 
     fn path_of(&self, number: u64) -> PathBuf {
@@ -188,6 +264,21 @@ impl Layers {
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Of two layers of one chain the later one counts: it was made to replace the other.
+    fn insert(&mut self, chain_id: ChainId, layer: Layer) {
+        let other = match self.layers.get(&chain_id) {
+            Some(present) if present.number > layer.number => layer,
+            _ => match self.layers.insert(chain_id.clone(), layer) {
+                Some(replaced) => replaced,
+                None => return,
+            },
+        };
+        let number = other.number;
+        self.retired.insert(Retired { chain_id, number });
     }
 }
 
@@ -214,9 +305,22 @@ impl Staging {
     /// # Errors
     /// `Commit` by the step that the file system refused; nothing is visible then.
     pub fn commit(self) -> Result<PathBuf, SnapshotError> {
-        if let Some(path) = self.layers.path(&self.chain_id) {
-            return Ok(path);
+        match self.layers.path(&self.chain_id) {
+            Some(path) => Ok(path),
+            None => self.make_visible(Presence::Stays),
         }
+    }
+
+    /// As [`Staging::commit`], but in the place of a layer of the same chain that is there. The files of that one stay
+    /// until [`Snapshots::remove_retired`](super::Snapshots::remove_retired): containers may use them.
+    ///
+    /// # Errors
+    /// As [`Staging::commit`].
+    pub fn replace(self) -> Result<PathBuf, SnapshotError> {
+        self.make_visible(Presence::IsReplaced)
+    }
+
+    fn make_visible(self, present: Presence) -> Result<PathBuf, SnapshotError> {
         let chain_id = &self.chain_id;
         let refused = |step| {
             move |source| SnapshotError::Commit {
@@ -238,18 +342,23 @@ impl Staging {
         rustix::fs::syncfs(&folder).map_err(|errno| refused("sync")(errno.into()))?;
         let number = self.number;
         let mut table = self.layers.lock();
-        if let Some(layer) = table.layers.get(&self.chain_id) {
+        if let (Presence::Stays, Some(layer)) = (present, table.layers.get(&self.chain_id)) {
             return Ok(self.layers.path_of(layer.number));
         }
         fs::rename(&self.directory, self.layers.folder.join(number.to_string()))
             .map_err(refused("rename"))?;
-        table
-            .layers
-            .insert(self.chain_id.clone(), Layer { number, usage });
+        table.insert(self.chain_id.clone(), Layer { number, usage });
         drop(table);
         folder.sync_all().map_err(refused("sync"))?;
         Ok(self.layers.path_of(number))
     }
+}
+
+/// What happens to a layer of the same chain that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Stays,
+    IsReplaced,
 }
 
 impl Drop for Staging {

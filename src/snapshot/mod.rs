@@ -23,7 +23,7 @@ mod trash;
 mod usage;
 
 pub use error::{ErrorKind, SnapshotError};
-pub use layers::Staging;
+pub use layers::{Retired, Staging};
 pub use measurements::Measurement;
 pub use snapshots::{Rootfs, Snapshots};
 pub use usage::{Usage, measure};

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::layers::Layers;
+use super::layers::{Layers, Retired};
 use super::measurements::{Measurement, Measurements};
 use super::trash::Trash;
 use super::usage::{measure, measure_one};
@@ -99,6 +99,37 @@ impl Snapshots {
     /// `Remove` if the file system refused.
     pub fn remove_layer(&self, chain_id: &ChainId) -> Result<(), SnapshotError> {
         self.layers.remove(chain_id)
+    }
+
+    /// Whether the directory of a layer and its record are still there; its files are not looked at.
+    ///
+    /// # Errors
+    /// `Missing` if the layer is not there, `Damaged` if its record is not its own.
+    pub fn check(&self, chain_id: &ChainId) -> Result<(), SnapshotError> {
+        self.layers.check(chain_id)
+    }
+
+    /// Discards layers with another number of files than they were recorded with, among those that were recorded at
+    /// most so long before the last one.
+    ///
+    /// # Errors
+    /// `Remove` if the file system refused.
+    pub fn discard_incomplete(&self, recent: std::time::Duration) -> Result<(), SnapshotError> {
+        self.layers.discard_incomplete(recent)
+    }
+
+    /// Layers in whose place others came: their files stay for the containers that use them.
+    #[must_use]
+    pub fn retired(&self) -> Vec<Retired> {
+        self.layers.retired()
+    }
+
+    /// Removes such a layer; one that is not there is fine. The caller knows that no container uses it.
+    ///
+    /// # Errors
+    /// `Remove` if the file system refused.
+    pub fn remove_retired(&self, retired: &Retired) -> Result<(), SnapshotError> {
+        self.layers.remove_retired(retired)
     }
 
     /// Makes the writable layer of a container on top of `chain` (bottom first, as in an image's configuration). The

@@ -21,6 +21,7 @@ macro_rules! needs_root {
 
 mod against_tar;
 mod attributes;
+mod compare;
 mod entries;
 mod formats;
 mod inherited;
