@@ -76,6 +76,8 @@ pub(super) enum ImageCommand {
     /// Remove images with all their names
     #[command(visible_alias = "rm")]
     Remove(RemoveArguments),
+    /// Check images, blobs and unpacked layers in the store; exit code 1 if something is broken
+    Verify(VerifyArguments),
 }
 
 #[derive(Debug, Args)]
@@ -181,6 +183,21 @@ pub(super) struct PullArguments {
     )]
     pub(super) creds: Option<Credentials>,
     /// How the result is printed
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: TextOrJson,
+    #[command(flatten)]
+    pub(super) daemon: DaemonAddress,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    /// Images by name, digest or id; without one everything that is in the store
+    #[arg(value_name = "IMAGE")]
+    pub(super) references: Vec<String>,
+    /// Fetch and unpack anew what is broken; containers that run are not disturbed
+    #[arg(long)]
+    pub(super) repair: bool,
+    /// How the findings are printed
     #[arg(long, short, value_name = "FORMAT", default_value = "text")]
     pub(super) output: TextOrJson,
     #[command(flatten)]

@@ -10,7 +10,7 @@ use super::error::CliError;
 use crate::config::Config;
 use crate::cri::{
     Archive, Client, ContainerSummary, ExplainRequest, Explained, Exported, ImageDetails,
-    ImageSummary, Imported, Prune, Pruned, Pull, PulledLayer, Version,
+    ImageSummary, Imported, Prune, Pruned, Pull, PulledLayer, Verification, VerifyTarget, Version,
 };
 
 /// The daemon's socket: as the command line says, else as the configuration file says.
@@ -99,6 +99,16 @@ impl Daemon {
                 },
             }
         })
+    }
+
+    /// Verifies images, or everything if none is named.
+    pub(super) fn verify(
+        &self,
+        target: VerifyTarget,
+        tell: impl FnMut(Verification),
+    ) -> Result<(), CliError> {
+        let call = self.client.verify_images(target, tell);
+        Ok(self.runtime.block_on(call)?)
     }
 
     /// Sends an archive; `progress` is told how many bytes have gone.

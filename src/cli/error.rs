@@ -47,6 +47,9 @@ pub(super) enum CliError {
     /// The findings are printed already.
     #[error("this host cannot run pods: {failures} of the findings above")]
     HostUnfit { failures: usize },
+    /// The findings are printed already.
+    #[error("the image store is damaged: {broken} of the findings above")]
+    StoreBroken { broken: usize },
 }
 
 impl CliError {

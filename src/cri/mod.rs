@@ -31,7 +31,8 @@ mod wire;
 pub use client::{
     Archive, Client, ClientError, Condition, ContainerSummary, ExplainDepth, ExplainRequest,
     Explained, ExplainedSource, Exported, HostTrust, ImageDetails, ImageSummary, Imported, Prune,
-    Pruned, PrunedImage, Pull, PulledLayer, PulledLayerState, RuntimeState, SourceAnswers, Version,
+    Pruned, PrunedImage, Pull, PulledLayer, PulledLayerState, RuntimeState, SourceAnswers,
+    Verification, VerifiedStore, VerifyFinding, VerifyProgress, VerifyTarget, Version,
 };
 pub use pods::PodService;
 pub use serve::{CgroupDriver, ServeError, Settings, serve};

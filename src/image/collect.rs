@@ -20,6 +20,7 @@ impl Inner {
         for garbage in self.garbage() {
             self.discard(&garbage);
         }
+        self.collect_retired();
     }
 
     /// What nobody needs at the moment.

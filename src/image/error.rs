@@ -48,6 +48,8 @@ pub(super) enum Failure {
         digest: Digest,
         problem: &'static str,
     },
+    #[error("nobody is known who has {digest}: import or pull its image again")]
+    NoOrigin { digest: Digest },
     #[error("index {digest} has no image for linux/{architecture}")]
     NoPlatform {
         digest: Digest,
@@ -157,7 +159,7 @@ impl ImageError {
             Failure::Reference { .. } | Failure::BadContainerId { .. } => {
                 ErrorKind::InvalidReference
             }
-            Failure::NotFound { .. } => ErrorKind::NotFound,
+            Failure::NotFound { .. } | Failure::NoOrigin { .. } => ErrorKind::NotFound,
             Failure::Registry { source, .. } => of_registry(source.kind()),
             Failure::Parse { .. }
             | Failure::Unusable { .. }

@@ -13,7 +13,9 @@ use super::layers::{Downloads, refused};
 use super::progress::{LayerProgress, LayerStage, PullStage};
 use super::pull::{Arrival, pull};
 use super::reference::{Name, matches};
+use super::retired::RetiredLayers;
 use super::state::State;
+use super::verify::{self, Summary, VerifyEvent, VerifyRequest};
 use super::{
     Export, Image, ImageDetails, ImageError, ImagesConfig, ImportOptions, PruneOptions, Pruned,
     RegistryAuth, details, export, import,
@@ -77,6 +79,10 @@ pub(super) struct Inner {
     pulls: Flights<(String, Option<RegistryAuth>), Arc<Image>, PullStage>,
     /// Held while records change, which takes a disk's time; the table is locked only to swap what is in memory.
     pub(super) writing: Mutex<()>,
+    /// Containers that use layers in whose place others came.
+    pub(super) retired: RetiredLayers,
+    /// One verification at a time: another one waits.
+    verifying: tokio::sync::Mutex<()>,
 }
 
 impl Images {
@@ -95,6 +101,8 @@ impl Images {
             permits: Arc::new(Semaphore::new(config.max_concurrent_downloads.max(1))),
             pulls: Flights::default(),
             writing: Mutex::new(()),
+            retired: RetiredLayers::default(),
+            verifying: tokio::sync::Mutex::new(()),
             config,
         };
         for path in [inner.images_folder(), inner.leases_folder()] {
@@ -104,8 +112,16 @@ impl Images {
                 source,
             })?;
         }
+        let is_after_boot = inner.is_after_boot();
+        if is_after_boot {
+            inner.discard_incomplete_layers()?;
+        }
         inner.load_images()?;
         inner.load_leases()?;
+        if is_after_boot {
+            inner.check_blobs_after_boot()?;
+            inner.remember_boot()?;
+        }
         inner.collect();
         Ok(Self {
             inner: Arc::new(inner),
@@ -180,6 +196,23 @@ impl Images {
     pub async fn details(&self, image: Arc<Image>) -> Result<ImageDetails, ImageError> {
         let inner = Arc::clone(&self.inner);
         tokio::task::spawn_blocking(move || details::read(&inner, &image)).await?
+    }
+
+    /// Checks records, blobs and unpacked layers, and repairs them if asked. `events` gets what is found while it goes
+    /// on; when nobody listens any more it stops after the present step.
+    ///
+    /// # Errors
+    /// `NotFound` if a reference names no image, `Io` if the store cannot be listed. What is broken is no error.
+    pub async fn verify(
+        &self,
+        request: VerifyRequest,
+        events: tokio::sync::mpsc::Sender<VerifyEvent>,
+    ) -> Result<Summary, ImageError> {
+        let _one = self.inner.verifying.lock().await;
+        let summary = verify::verify(&self.inner, request, events).await;
+        // What was removed meanwhile was held.
+        self.collect_later();
+        summary
     }
 
     /// All images, sorted by id.
@@ -341,7 +374,7 @@ impl Inner {
     }
 
     /// Writes a record and swaps the image in memory.
-    fn write(&self, mut image: Image) -> Result<Arc<Image>, ImageError> {
+    pub(super) fn write(&self, mut image: Image) -> Result<Arc<Image>, ImageError> {
         image.pinned = self.is_pinned(&image);
         let broken = || Failure::NotFound {
             reference: image.id.clone(),

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use super::manifest::{Form, Layer};
 use super::progress::{LayerStage, PullStage};
 use super::{ErrorKind, ImageError, artifact};
 use crate::content::{self, Ingest, Spool};
-use crate::layer::{self, LayerError};
+use crate::layer::{self, LayerError, Limits};
 use crate::registry::{RegistryError, Session};
 use crate::snapshot::ChainId;
 
@@ -163,7 +164,7 @@ async fn ensure_layer(
         }
     };
     let unpacking = tokio::task::spawn_blocking({
-        let (diff_id, form) = (layer.diff_id.clone(), layer.form.clone());
+        let layer = layer.clone();
         let target = staging.path().to_owned();
         let limits = inner.config.limits;
         move || {
@@ -171,16 +172,7 @@ async fn ensure_layer(
                 Feed::Present(file) => Box::new(file),
                 Feed::Following(download) => Box::new(download.spool.reader()),
             };
-            match form {
-                Form::Archive => layer::unpack(reader, &target, diff_id.as_ref(), limits)
-                    .map(|unpacked| unpacked.implied),
-                Form::File(name) => artifact::write_file(reader, &target, &name)
-                    .map(|()| Vec::new())
-                    .map_err(|source| LayerError::Target {
-                        path: target.join(name),
-                        source,
-                    }),
-            }
+            unpack_blob(&layer, reader, &target, limits)
         }
     });
     let implied = unpacking.await?;
@@ -211,6 +203,25 @@ async fn ensure_layer(
         Ok(())
     })
     .await?
+}
+
+/// Makes of a blob what becomes of it below `target`; gives the directories that are implied only.
+pub(super) fn unpack_blob(
+    layer: &Layer,
+    blob: impl Read + Send,
+    target: &Path,
+    limits: Limits,
+) -> Result<Vec<PathBuf>, LayerError> {
+    match &layer.form {
+        Form::Archive => layer::unpack(blob, target, layer.diff_id.as_ref(), limits)
+            .map(|unpacked| unpacked.implied),
+        Form::File(name) => artifact::write_file(blob, target, name)
+            .map(|()| Vec::new())
+            .map_err(|source| LayerError::Target {
+                path: target.join(name),
+                source,
+            }),
+    }
 }
 
 /// The blob of a layer: from the store, from a download that is under way, or from one that begins now.

@@ -32,9 +32,11 @@ mod pull;
 mod record;
 mod recovery;
 mod reference;
+mod retired;
 mod state;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use config::ImagesConfig;
 pub use details::{ImageDetails, LayerDetails};
@@ -45,6 +47,9 @@ pub use import::ImportOptions;
 pub use progress::{LayerProgress, LayerState};
 pub use prune::{PruneMode, PruneOptions, PruneScope, Pruned};
 pub use record::{Image, ImageKind};
+pub use verify::{
+    Finding, Outcome, Progress, Repair, Subject, Summary, VerifyEvent, VerifyRequest,
+};
 
 pub use crate::registry::{Depth, ExplainedHost, Explanation, ProxySettings, Trust};
 

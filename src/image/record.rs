@@ -42,7 +42,7 @@ pub enum ImageKind {
 }
 
 /// `images/<hex>.json`; `docs/state-on-disk.md` describes it. The configuration is read from its blob.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) version: u32,
     pub(super) id: Digest,

@@ -21,17 +21,17 @@ macro_rules! needs_root {
 }
 
 /// An image as its author has it.
-struct Recipe {
-    config: Vec<u8>,
+pub(super) struct Recipe {
+    pub(super) config: Vec<u8>,
     /// Uncompressed archives, bottom first.
-    diffs: Vec<Vec<u8>>,
+    pub(super) diffs: Vec<Vec<u8>>,
     /// The same, as they are transported.
-    blobs: Vec<Vec<u8>>,
-    manifest: String,
+    pub(super) blobs: Vec<Vec<u8>>,
+    pub(super) manifest: String,
 }
 
 /// An archive of files with a text each; a name that ends in a slash is a directory.
-fn tar(files: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn tar(files: &[(&str, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, text) in files {
         let mut header = tar::Header::new_gnu();
@@ -56,7 +56,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 impl Recipe {
-    fn new(name: &str, diffs: Vec<Vec<u8>>) -> Self {
+    pub(super) fn new(name: &str, diffs: Vec<Vec<u8>>) -> Self {
         let architecture = match std::env::consts::ARCH {
             "aarch64" => "arm64",
             _ => "amd64",
@@ -106,7 +106,7 @@ impl Recipe {
     }
 
     /// Three layers; the top one removes a file and passes through a directory.
-    fn three(name: &str) -> Self {
+    pub(super) fn three(name: &str) -> Self {
         let diffs = vec![
             tar(&[("etc/", ""), ("etc/motd", "hello"), ("etc/old", "old")]),
             tar(&[("bin/", ""), ("bin/sh", &"shell ".repeat(20_000))]),
@@ -115,15 +115,15 @@ impl Recipe {
         Self::new(name, diffs)
     }
 
-    fn id(&self) -> String {
+    pub(super) fn id(&self) -> String {
         digest(&self.config)
     }
 
-    fn manifest_digest(&self) -> String {
+    pub(super) fn manifest_digest(&self) -> String {
         digest(self.manifest.as_bytes())
     }
 
-    fn serve(&self, registry: &FakeRegistry, repository: &str, tag: &str) {
+    pub(super) fn serve(&self, registry: &FakeRegistry, repository: &str, tag: &str) {
         registry.put_blob(repository, &self.config);
         for blob in &self.blobs {
             registry.put_blob(repository, blob);
@@ -132,7 +132,7 @@ impl Recipe {
     }
 
     /// An index with this image and one for another system.
-    fn index(&self) -> String {
+    pub(super) fn index(&self) -> String {
         let entry = |architecture: &str, digest: &str| {
             serde_json::json!({
                 "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -154,7 +154,7 @@ impl Recipe {
     }
 }
 
-fn config(root: &Path) -> ImagesConfig {
+pub(super) fn config(root: &Path) -> ImagesConfig {
     ImagesConfig {
         root: root.to_owned(),
         certs_directories: Vec::new(),
@@ -165,13 +165,13 @@ fn config(root: &Path) -> ImagesConfig {
     }
 }
 
-fn open() -> (tempfile::TempDir, Images) {
+pub(super) fn open() -> (tempfile::TempDir, Images) {
     let folder = tempfile::tempdir().unwrap();
     let images = Images::open(config(folder.path())).unwrap();
     (folder, images)
 }
 
-fn count(folder: &Path) -> usize {
+pub(super) fn count(folder: &Path) -> usize {
     fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
@@ -179,7 +179,7 @@ fn blobs(root: &Path) -> usize {
     count(&root.join("blobs/sha256"))
 }
 
-async fn wait_until(condition: impl Fn() -> bool) {
+pub(super) async fn wait_until(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !condition() {
         assert!(Instant::now() < deadline, "waited for 20 seconds");

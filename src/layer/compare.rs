@@ -45,11 +45,11 @@ const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
 ///
 /// # Errors
 /// `Target` if a layer cannot be opened, `Read` and `Malformed` if the archive is broken, `WrongDiffId` if it is
-/// another one than `expected`. Whatever is wrong with the unpacked files is a difference.
+/// another one than `expected`, if that is known. Whatever is wrong with the unpacked files is a difference.
 pub fn compare(
     archive: impl Read + Send,
     target: &Path,
-    expected: &Digest,
+    expected: Option<&Digest>,
     lower: &[PathBuf],
 ) -> Result<Comparison, LayerError> {
     let unreadable = |source| LayerError::Read { entries: 0, source };
@@ -71,7 +71,9 @@ pub fn compare(
     io::copy(&mut reader, &mut io::sink())
         .map_err(|source| LayerError::Read { entries, source })?;
     let found = reader.into_inner().digest();
-    if found != expected.to_string() {
+    if let Some(expected) = expected
+        && *expected.as_ref() != found
+    {
         return Err(match found.parse() {
             Ok(found) => LayerError::WrongDiffId {
                 expected: expected.clone(),

@@ -1,13 +1,14 @@
-//! Comparing the bytes of one unpacked file with an archive's.
+//! Comparing the bytes of one unpacked file with those that it was made of.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use super::difference::Deviation;
+use super::difference::{Comparison, Deviation, Difference, Kind};
 use super::header::Stretch;
 
 /// Bytes that are compared at once.
@@ -47,6 +48,49 @@ pub(super) fn compare(
         end = stretch.offset + stretch.length;
     }
     Ok(bytes.is_hole(end, size))
+}
+
+/// Compares the file `name` of a layer that is nothing but this file with the `size` bytes of `source`; its owner and
+/// mode do not matter.
+///
+/// # Errors
+/// What `source` says. Whatever is wrong with the file is a difference.
+pub fn compare_file(
+    mut source: impl Read,
+    size: u64,
+    target: &Path,
+    name: &Path,
+) -> io::Result<Comparison> {
+    let found = match open_file(&target.join(name), size) {
+        Ok(file) => compare(file, size, &[], &mut source)?,
+        Err(deviation) => Err(deviation),
+    };
+    let path = name.to_owned();
+    let difference = found.err().map(|deviation| Difference { path, deviation });
+    Ok(Comparison {
+        differences: difference.into_iter().collect(),
+    })
+}
+
+fn open_file(path: &Path, size: u64) -> Result<File, Deviation> {
+    let refused = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Deviation::Missing,
+        _ => Deviation::Unreadable(error),
+    };
+    let metadata = std::fs::symlink_metadata(path).map_err(refused)?;
+    if !metadata.is_file() {
+        return Err(Deviation::Kind {
+            expected: Kind::File,
+            found: Kind::Other,
+        });
+    }
+    if metadata.len() != size {
+        return Err(Deviation::Size {
+            expected: size,
+            found: metadata.len(),
+        });
+    }
+    File::open(path).map_err(refused)
 }
 
 struct Bytes {

@@ -26,6 +26,7 @@ mod unpack;
 pub use archive::Archive;
 pub use compare::compare;
 pub use compression::{Compression, decompress};
+pub use content::compare_file;
 pub use difference::{Comparison, Deviation, Difference, Kind};
 pub use error::{ErrorKind, LayerError};
 pub use header::{Entry, EntryKind, Timestamp};

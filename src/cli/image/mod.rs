@@ -10,6 +10,7 @@ pub(super) mod prune;
 mod pull;
 mod pull_view;
 mod remove;
+mod verify;
 
 use std::io::Write;
 
@@ -27,5 +28,6 @@ pub(super) fn run<W: Write>(command: ImageCommand, output: &mut Writer<W>) -> Re
         ImageCommand::Prune(arguments) => prune::prune(&arguments, output),
         ImageCommand::Remove(arguments) => remove::remove(&arguments, output),
         ImageCommand::Pull(arguments) => pull::pull(arguments, output),
+        ImageCommand::Verify(arguments) => verify::verify(arguments, output),
     }
 }

@@ -5,6 +5,7 @@ mod export_image;
 mod import_image;
 mod prune_images;
 mod pull_image;
+mod verify_images;
 
 use std::path::PathBuf;
 
@@ -15,7 +16,7 @@ use super::wire::carpel::admin_server::Admin;
 use super::wire::carpel::{
     ExplainImageRequest, ExplainImageResponse, ExportImageRequest, ExportImageResponse,
     ImportImageRequest, ImportImageResponse, PruneImagesRequest, PruneImagesResponse,
-    PullImageEvent, PullImageRequest,
+    PullImageEvent, PullImageRequest, VerifyImagesRequest,
 };
 use crate::image::Images;
 
@@ -49,6 +50,8 @@ impl Admin for AdminServer {
         pull_image::pull_image(&self.images, request.into_inner()).map(Response::new)
     }
 
+    type VerifyImagesStream = verify_images::Events;
+
     async fn import_image(
         &self,
         request: Request<Streaming<ImportImageRequest>>,
@@ -74,5 +77,13 @@ impl Admin for AdminServer {
         prune_images::prune_images(&self.images, request.into_inner())
             .await
             .map(Response::new)
+    }
+
+    async fn verify_images(
+        &self,
+        request: Request<VerifyImagesRequest>,
+    ) -> Result<Response<Self::VerifyImagesStream>, Status> {
+        let events = verify_images::verify_images(&self.images, request.into_inner());
+        Ok(Response::new(events))
     }
 }

@@ -6,6 +6,7 @@ mod images;
 mod import_image;
 mod prune_images;
 mod pull_image;
+mod verify_images;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,6 +29,7 @@ pub use images::{ContainerSummary, ImageDetails};
 pub use import_image::{Archive, Imported};
 pub use prune_images::{Prune, Pruned, PrunedImage};
 pub use pull_image::{Pull, PulledLayer, PulledLayerState};
+pub use verify_images::{Verification, VerifiedStore, VerifyFinding, VerifyProgress, VerifyTarget};
 
 /// Longest answer that is taken.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -11,7 +11,8 @@ use super::*;
 impl Target {
     /// `path: what is wrong with it`, by comparing with an archive.
     fn differences(&self, archive: &[u8], unpacked: &Unpacked) -> Vec<String> {
-        let comparison = layer_compare(archive, &self.path(""), &unpacked.diff_id, &[]).unwrap();
+        let comparison =
+            layer_compare(archive, &self.path(""), Some(&unpacked.diff_id), &[]).unwrap();
         let differences = comparison.differences.iter();
         differences
             .map(|found| format!("{}: {}", found.path.display(), found.deviation))
@@ -236,7 +237,7 @@ fn root_directories_on_the_way_look_like_those_below() {
         layer_compare(
             archive.as_slice(),
             &target.path(""),
-            &unpacked.diff_id,
+            Some(&unpacked.diff_id),
             &lower,
         )
         .unwrap()
@@ -260,7 +261,7 @@ fn root_a_broken_or_another_archive_is_an_error_and_no_difference() {
     let archive = rich();
     let unpacked = target.unpack(&archive).unwrap();
     let compare = |archive: &[u8]| {
-        layer_compare(archive, &target.path(""), &unpacked.diff_id, &[])
+        layer_compare(archive, &target.path(""), Some(&unpacked.diff_id), &[])
             .unwrap_err()
             .kind()
     };
