@@ -210,6 +210,11 @@ pub const KEYS: &[Key] = &[
         "integer, from 1",
         "A layer of more than 1 GiB that is more times larger unpacked than compressed is refused.",
     ),
+    fixed(
+        "image.signature_policy",
+        "path",
+        "Which images have to be signed, and by whom; read at each pull. A missing file accepts everything.",
+    ),
 ];
 
 /// The key of a whole path.

@@ -364,6 +364,9 @@ pub struct ImageSection {
     pub max_layer_entries: std::num::NonZeroU64,
     /// Unpacked bytes to compressed ones, for layers of more than 1 GiB unpacked.
     pub max_layer_compression_ratio: std::num::NonZeroU64,
+    /// Which images have to be signed, and by whom.
+    #[serde(deserialize_with = "absolute")]
+    pub signature_policy: PathBuf,
 }
 
 impl Default for ImageSection {
@@ -375,6 +378,7 @@ impl Default for ImageSection {
             max_layer_bytes: const { std::num::NonZeroU64::new(256 << 30).unwrap() },
             max_layer_entries: const { std::num::NonZeroU64::new(8_000_000).unwrap() },
             max_layer_compression_ratio: const { std::num::NonZeroU64::new(1000).unwrap() },
+            signature_policy: "/etc/carpel/policy.toml".into(),
         }
     }
 }

@@ -24,6 +24,9 @@ const REGISTRY_UNAVAILABLE: &str = "RegistryUnavailable";
 /// (kubernetes/cri-api, pkg/errors: ErrImageVolumeMountFailed).
 const IMAGE_VOLUME_MOUNT_FAILED: &str = "ImageVolumeMountFailed";
 
+/// The same for a signature of an image that is pulled (ErrSignatureValidationFailed).
+const SIGNATURE_INVALID: &str = "SignatureValidationFailed";
+
 impl From<InvalidField> for Status {
     fn from(error: InvalidField) -> Self {
         Self::invalid_argument(chain(&error))
@@ -81,6 +84,7 @@ fn image_code(kind: image::ErrorKind) -> (Code, Option<&'static str>) {
         image::ErrorKind::NotFound => (Code::NotFound, None),
         image::ErrorKind::InvalidReference => (Code::InvalidArgument, None),
         image::ErrorKind::RegistryUnavailable => (Code::Unknown, Some(REGISTRY_UNAVAILABLE)),
+        image::ErrorKind::SignatureInvalid => (Code::Unknown, Some(SIGNATURE_INVALID)),
         // UNAUTHENTICATED would be about the caller of this RPC.
         image::ErrorKind::Unauthorized => (Code::PermissionDenied, None),
         image::ErrorKind::RateLimited | image::ErrorKind::DiskFull => {
@@ -150,6 +154,7 @@ mod tests {
             (ErrorKind::NotFound, Code::NotFound),
             (ErrorKind::InvalidReference, Code::InvalidArgument),
             (ErrorKind::RegistryUnavailable, Code::Unknown),
+            (ErrorKind::SignatureInvalid, Code::Unknown),
             (ErrorKind::Unauthorized, Code::PermissionDenied),
             (ErrorKind::RateLimited, Code::ResourceExhausted),
             (ErrorKind::TimedOut, Code::DeadlineExceeded),
@@ -165,6 +170,8 @@ mod tests {
         assert_eq!(message, "ImageVolumeMountFailed: runtime: step");
         let (_, prefix) = image_code(ErrorKind::RegistryUnavailable);
         assert_eq!(prefix, Some("RegistryUnavailable"));
+        let (_, prefix) = image_code(ErrorKind::SignatureInvalid);
+        assert_eq!(prefix, Some("SignatureValidationFailed"));
     }
 
     #[test]

@@ -177,9 +177,11 @@ fn image_error(container_id: &str, step: &str, error: ImageError) -> PodError {
         ErrorKind::DiskFull => PodErrorKind::ResourceExhausted,
         ErrorKind::TimedOut => PodErrorKind::DeadlineExceeded,
         ErrorKind::RegistryUnavailable | ErrorKind::RateLimited => PodErrorKind::Unavailable,
-        ErrorKind::Unauthorized | ErrorKind::Corrupt | ErrorKind::Configuration | ErrorKind::Io => {
-            PodErrorKind::Internal
-        }
+        ErrorKind::SignatureInvalid
+        | ErrorKind::Unauthorized
+        | ErrorKind::Corrupt
+        | ErrorKind::Configuration
+        | ErrorKind::Io => PodErrorKind::Internal,
     };
     PodError::new(kind, Subject::Container(container_id.to_owned()), step).caused_by(error)
 }

@@ -117,6 +117,7 @@ async fn open_images(config: &Config) -> Result<Images, DaemonError> {
             ratio: config.image.max_layer_compression_ratio.get(),
             ..layer::Limits::default()
         },
+        signature_policy: Some(config.image.signature_policy.clone()),
         ..ImagesConfig::default()
     };
     match tokio::task::spawn_blocking(move || Images::open(settings)).await {

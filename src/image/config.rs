@@ -27,6 +27,8 @@ pub struct ImagesConfig {
     pub no_progress: Duration,
     /// How often a request that failed for a passing reason is made in all.
     pub attempts: u32,
+    /// What images have to be signed, read anew at each pull; a file that is not there accepts everything.
+    pub signature_policy: Option<PathBuf>,
     /// How large an unpacked layer may be.
     pub limits: layer::Limits,
 }
@@ -44,6 +46,7 @@ impl Default for ImagesConfig {
             max_concurrent_downloads: 4,
             no_progress: registry.no_progress,
             attempts: registry.attempts,
+            signature_policy: None,
             limits: layer::Limits::default(),
         }
     }

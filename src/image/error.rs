@@ -8,6 +8,7 @@ use std::sync::Arc;
 use oci_spec::distribution::ParseError;
 use oci_spec::image::Digest;
 
+use super::signature::{PolicyError, SignatureError};
 use crate::content::{self, ContentError};
 use crate::layer::{self, LayerError};
 use crate::persist::{self, PersistError};
@@ -34,6 +35,14 @@ pub(super) enum Failure {
         reference: String,
         #[source]
         source: RegistryError,
+    },
+    #[error(transparent)]
+    Policy { source: PolicyError },
+    #[error("pull {reference}")]
+    Signature {
+        reference: String,
+        #[source]
+        source: SignatureError,
     },
     #[error("parse {what} {digest}")]
     Parse {
@@ -143,6 +152,8 @@ pub enum ErrorKind {
     TimedOut,
     /// Bytes are not what they were announced to be, or not an image for this host.
     Corrupt,
+    /// The signature policy does not let it in.
+    SignatureInvalid,
     /// No space, inode or quota is left.
     DiskFull,
     /// Our own configuration is wrong.
@@ -161,6 +172,8 @@ impl ImageError {
             }
             Failure::NotFound { .. } | Failure::NoOrigin { .. } => ErrorKind::NotFound,
             Failure::Registry { source, .. } => of_registry(source.kind()),
+            Failure::Policy { .. } => ErrorKind::Configuration,
+            Failure::Signature { .. } => ErrorKind::SignatureInvalid,
             Failure::Parse { .. }
             | Failure::Unusable { .. }
             | Failure::NoPlatform { .. }

@@ -17,8 +17,8 @@ use super::retired::RetiredLayers;
 use super::state::State;
 use super::verify::{self, Summary, VerifyEvent, VerifyRequest};
 use super::{
-    Export, Image, ImageDetails, ImageError, ImagesConfig, ImportOptions, PruneOptions, Pruned,
-    RegistryAuth, details, export, import,
+    AppliedPolicy, Export, Image, ImageDetails, ImageError, ImagesConfig, ImportOptions,
+    PruneOptions, Pruned, RegistryAuth, details, export, import, signature,
 };
 use crate::content::Content;
 use crate::persist::{self, Durability};
@@ -166,6 +166,15 @@ impl Images {
         let name = Name::parse(reference)?;
         let explanation = self.inner.registry.explain(name.reference(), depth).await;
         explanation.map_err(|source| refused(&name.canonical(), source))
+    }
+
+    /// What the signature policy asks of images of this name; `None` without a policy.
+    ///
+    /// # Errors
+    /// `InvalidReference`, and `Configuration` if the policy cannot be used.
+    pub fn policy_of(&self, reference: &str) -> Result<Option<AppliedPolicy>, ImageError> {
+        let name = Name::parse(reference)?;
+        signature::applied(self.inner.config.signature_policy.as_deref(), &name)
     }
 
     /// Imports the images of an OCI layout (folder or archive) or of a `docker save` archive, compressed or not.

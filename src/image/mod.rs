@@ -33,6 +33,7 @@ mod record;
 mod recovery;
 mod reference;
 mod retired;
+mod signature;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub use import::ImportOptions;
 pub use progress::{LayerProgress, LayerState};
 pub use prune::{PruneMode, PruneOptions, PruneScope, Pruned};
 pub use record::{Image, ImageKind};
+pub use signature::{AppliedPolicy, PolicyError, Rule, SignatureError};
 pub use verify::{
     Finding, Outcome, Progress, Repair, Subject, Summary, VerifyEvent, VerifyRequest,
 };

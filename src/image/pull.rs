@@ -11,7 +11,7 @@ use super::manifest::{self, Document};
 use super::progress::PullStage;
 use super::reference::Name;
 use super::state::Hold;
-use super::{Image, ImageError, ImageKind, RegistryAuth, artifact};
+use super::{Image, ImageError, ImageKind, RegistryAuth, artifact, signature};
 use crate::registry::Session;
 
 /// The largest configuration that is accepted; the largest manifest, too.
@@ -31,6 +31,7 @@ pub(super) async fn pull(
     auth: Option<RegistryAuth>,
     stage: &PullStage,
 ) -> Result<Arc<Image>, ImageError> {
+    let requirement = signature::requirement(inner.config.signature_policy.as_deref(), &name)?;
     let reference = name.canonical();
     let session = inner
         .registry
@@ -42,6 +43,7 @@ pub(super) async fn pull(
     };
     let mut holds = Vec::new();
     let named = resolve(&inner, &origin, &session, &name, &mut holds).await?;
+    requirement.verify(&session, &named).await?;
     let repo_digest = Some(name.with_digest(named.as_ref()));
     let tag = name.tagged();
     let image = assemble(&inner, &origin, named, (&mut holds, stage)).await?;
