@@ -1,5 +1,5 @@
 //! What the integration tests share: a node in a box (`node`), crictl in it
-//! (`crictl`), the requests they send (`request`) and what a node holds
+//! (`crictl`), the requests they send (`request`), an image of their own (`image`) and what a node holds
 //! (`inventory`). The tests are in `tests/` and run against Carpel, or against
 //! containerd with `RUNTIME=containerd`, which proves the tests.
 //!
@@ -13,6 +13,7 @@
 )]
 
 pub mod crictl;
+pub mod image;
 pub mod inventory;
 pub mod node;
 pub mod request;
