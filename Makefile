@@ -89,9 +89,11 @@ bench-pull: node-carpel node-containerd ## time image pulls on Carpel, on contai
 	    --images integration/work/bench-pull --scratch "$$PAIR_FOLDER" $(BENCH_FLAGS)'
 
 .PHONY: churn
-churn: ## bring 500 pods up and down, ten at a time, with CNI
+churn: ## bring 500 pods up and down, ten at a time, with CNI; then again while the daemon is killed
 	@$(need) rust build cni
 	CNI_PODS=500 cargo test --lib many_pods_ten_at_a_time -- --show-output
+	@$(MAKE) node-carpel
+	CNI_PODS=500 cargo test --package carpel-integration --test cni -- --show-output
 
 .PHONY: uml
 uml: release tools ## try limits in User-mode Linux, which has cgroup v2 with its controllers

@@ -101,28 +101,40 @@ impl Node {
     /// Starts a node, or prints `SKIP` and the reason.
     #[must_use]
     pub fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts a node with these variables, or prints `SKIP` and the reason.
+    fn start_with(variables: &[(&str, &str)]) -> Option<Self> {
         let runtime = Runtime::chosen();
         if let Some(reason) = obstacle(runtime) {
             // `make test` counts these lines.
             println!("SKIP {reason}");
             return None;
         }
-        Some(Self::start_here(runtime))
+        Some(Self::start_here(runtime, variables))
     }
 
     /// Starts a node for a test of something that only Carpel promises.
     #[must_use]
     pub fn start_carpel() -> Option<Self> {
+        Self::start_carpel_with(&[])
+    }
+
+    /// The same, with variables that `integration/node/node` reads.
+    #[must_use]
+    pub fn start_carpel_with(variables: &[(&str, &str)]) -> Option<Self> {
         if Runtime::chosen() == Runtime::Carpel {
-            return Self::start();
+            return Self::start_with(variables);
         }
         println!("SKIP asserts what only Carpel promises");
         None
     }
 
-    fn start_here(runtime: Runtime) -> Self {
+    fn start_here(runtime: Runtime, variables: &[(&str, &str)]) -> Self {
         let mut process = Command::new(repository().join("integration/node/node"))
             .args([runtime.name(), "bash", "-c", HOLD])
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
