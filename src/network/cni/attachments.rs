@@ -63,6 +63,8 @@ struct Inner {
     /// Held for writing by GC: an ADD beside it would be taken for garbage.
     collecting: RwLock<()>,
     deletes: Semaphore,
+    /// Held by CHECK, so that a DEL does not run beside it.
+    checking: tokio::sync::Mutex<()>,
     readiness: Readiness,
     /// What was last said about the configuration.
     last_seen: Mutex<String>,
@@ -116,12 +118,9 @@ impl Cni {
             };
             table.insert(sandbox, entry);
         }
-        let unfinished = table
-            .iter()
-            .filter(|(_, entry)| entry.phase == Phase::Releasing)
-            .map(|(sandbox, _)| sandbox.as_str())
-            .collect();
-        leftover::end_plugins_of(&unfinished);
+        // Also of those that are attached: a DEL, or a CHECK, of a daemon that died is noted nowhere.
+        let all = table.keys().map(String::as_str).collect();
+        leftover::end_plugins_of(&all);
         Ok(Self {
             inner: Arc::new(Inner {
                 config,
@@ -131,6 +130,7 @@ impl Cni {
                 changes: watch::Sender::new(0),
                 collecting: RwLock::new(()),
                 deletes: Semaphore::new(PARALLEL_DELETES),
+                checking: tokio::sync::Mutex::new(()),
                 readiness: Readiness::default(),
                 last_seen: Mutex::default(),
             }),
@@ -416,6 +416,8 @@ impl Inner {
     ) -> Result<(), NetworkError> {
         // The semaphore is never closed.
         let _turn = self.deletes.acquire().await;
+        // No CHECK begins for a sandbox that is being released; one that has begun is waited for.
+        drop(self.checking.lock().await);
         let _no_collection = self.collecting.read().await;
         let path = given.namespace.clone();
         let there = blocking("look for a namespace", move || {
@@ -484,6 +486,7 @@ impl Inner {
     /// Asks the plugins of one pod after the other whether its network is still as they left it.
     async fn check_all(&self, sandboxes: Vec<String>) {
         for sandbox in sandboxes {
+            let _one = self.checking.lock().await;
             let found = {
                 let table = self.lock();
                 table
@@ -496,7 +499,6 @@ impl Inner {
             };
             let target = given.target(&sandbox, Some(&given.namespace));
             if let Err(error) = self.chain(&given).check(target, &result).await {
-                // A pod that is being detached meanwhile is not as it was either.
                 tracing::warn!(
                     sandbox,
                     error = error::chain(&error),
