@@ -47,7 +47,7 @@ pub async fn run(
 ) -> Result<(), DaemonError> {
     make_directory(&config.root)?;
     make_directory(&config.run_directory)?;
-    let _lock = lock::take(&config.root)?;
+    let _lock = lock::take(&config.root).await?;
     // Early: a client that comes from here on waits for the answer, and a live daemon is found before anything changes.
     let socket = Socket::bind(&config.socket_path()).map_err(DaemonError::Socket)?;
     let host = host::look()?;
