@@ -32,6 +32,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of messages")]
 fn golden_bytes_of_requests() {
     use message::request::Operation;
     let table = [
@@ -85,6 +86,40 @@ fn golden_bytes_of_requests() {
             request(5, Operation::Shutdown(message::Shutdown {})),
             0,
             "1a0408055200",
+        ),
+        (
+            request(
+                6,
+                Operation::Attach(message::Attach {
+                    container_id: "a".into(),
+                    stdin: true,
+                    stdout: true,
+                    stderr: false,
+                    terminal: true,
+                }),
+            ),
+            1,
+            "1001 1a0d 0806 5a09 0a0161 1001 1801 2801",
+        ),
+        (
+            request(
+                7,
+                Operation::CloseStdin(message::CloseStdin {
+                    container_id: "a".into(),
+                }),
+            ),
+            0,
+            "1a07 0807 6203 0a0161",
+        ),
+        (
+            request(
+                8,
+                Operation::KillExec(message::KillExec {
+                    exec_id: "e".into(),
+                }),
+            ),
+            0,
+            "1a07 0808 6a03 0a0165",
         ),
     ];
     for (body, descriptors, golden) in table {

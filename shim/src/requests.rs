@@ -47,6 +47,13 @@ impl Server {
                 self.shut_down(id);
                 Ok(())
             }
+            Operation::Attach(attach) => self.attach(id, &attach, descriptors),
+            Operation::CloseStdin(close) => self
+                .close_stdin(&close.container_id)
+                .map(|()| self.outbox.answer(id, Answer::CloseStdin(Done {}))),
+            Operation::KillExec(kill) => self
+                .kill_exec(&kill.exec_id)
+                .map(|()| self.outbox.answer(id, Answer::KillExec(Done {}))),
         };
         if let Err(failure) = result {
             self.outbox.answer(id, Answer::Failure(failure));

@@ -368,5 +368,8 @@ pub(super) fn operation_name(operation: &Operation) -> &'static str {
         Operation::Exec(_) => "Exec",
         Operation::ReopenLog(_) => "ReopenLog",
         Operation::Shutdown(_) => "Shutdown",
+        Operation::Attach(_) => "Attach",
+        Operation::CloseStdin(_) => "CloseStdin",
+        Operation::KillExec(_) => "KillExec",
     }
 }

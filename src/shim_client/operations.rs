@@ -4,6 +4,8 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use carpel_shim_protocol::VERSION;
+use carpel_shim_protocol::message::Attach;
+use carpel_shim_protocol::message::CloseStdin;
 use carpel_shim_protocol::message::ContainerCreated;
 use carpel_shim_protocol::message::ContainerStarted;
 use carpel_shim_protocol::message::CreateContainer;
@@ -11,6 +13,7 @@ use carpel_shim_protocol::message::CreateSandbox;
 use carpel_shim_protocol::message::Exec;
 use carpel_shim_protocol::message::ExecStarted;
 use carpel_shim_protocol::message::Hello;
+use carpel_shim_protocol::message::KillExec;
 use carpel_shim_protocol::message::PodState;
 use carpel_shim_protocol::message::RemoveContainer;
 use carpel_shim_protocol::message::ReopenLog;
@@ -155,6 +158,50 @@ impl ShimClient {
         let (answer, descriptors) = self.call(operation, streams, within).await?;
         let started = expect_answer!("Exec", answer, Exec)?;
         Ok((started, descriptors.into_iter().next()))
+    }
+
+    /// Kills an exec with its process group.
+    ///
+    /// # Errors
+    ///
+    /// As [`ShimClient::call`]; [`ShimErrorKind::NotFound`](super::ShimErrorKind::NotFound) if it has ended.
+    pub async fn kill_exec(&self, exec_id: String, within: Duration) -> Result<(), ShimError> {
+        let operation = Operation::KillExec(KillExec { exec_id });
+        let (answer, _) = self.call(operation, Vec::new(), within).await?;
+        expect_answer!("KillExec", answer, KillExec).map(drop)
+    }
+
+    /// Attaches a client to a container: `outputs` are the writing ends of its pipes. Returned is the writing end of the
+    /// container's stdin, or its terminal's master, if that was asked for and is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`ShimClient::call`].
+    pub async fn attach(
+        &self,
+        message: Attach,
+        outputs: Vec<OwnedFd>,
+        within: Duration,
+    ) -> Result<Option<OwnedFd>, ShimError> {
+        let operation = Operation::Attach(message);
+        let (answer, descriptors) = self.call(operation, outputs, within).await?;
+        expect_answer!("Attach", answer, Attach)?;
+        Ok(descriptors.into_iter().next())
+    }
+
+    /// Makes the shim close its end of a container's stdin.
+    ///
+    /// # Errors
+    ///
+    /// As [`ShimClient::call`].
+    pub async fn close_stdin(
+        &self,
+        container_id: String,
+        within: Duration,
+    ) -> Result<(), ShimError> {
+        let operation = Operation::CloseStdin(CloseStdin { container_id });
+        let (answer, _) = self.call(operation, Vec::new(), within).await?;
+        expect_answer!("CloseStdin", answer, CloseStdin).map(drop)
     }
 
     /// Opens the container's log file anew: after the answer no byte goes to the old one.

@@ -215,6 +215,11 @@ impl FakeShim {
                 Answer::Exec(ExecStarted { pid: 99 })
             }
             Operation::ReopenLog(_) => Answer::ReopenLog(Done {}),
+            // As a shim of the first release does.
+            Operation::Attach(_) | Operation::CloseStdin(_) | Operation::KillExec(_) => failed(
+                FailureKind::FailureInvalid,
+                "this shim does not know the operation",
+            ),
             Operation::Shutdown(_) => {
                 self.end_all();
                 Answer::Shutdown(Done {})

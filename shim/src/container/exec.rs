@@ -200,6 +200,21 @@ impl Server {
         process::trim_memory();
     }
 
+    /// KillExec: kills an exec with all of its session. Its end is told by an event, as any other.
+    pub(crate) fn kill_exec(&self, exec_id: &str) -> Outcome<()> {
+        let found = self.execs.iter().find(|exec| exec.id == exec_id);
+        let exec = found.ok_or_else(|| not_found(format!("kill exec {exec_id:?}")))?;
+        exec.kill(self.cgroup_of(&exec.container_id));
+        Ok(())
+    }
+
+    /// Host directory of a container's cgroup; empty if there is no such container.
+    fn cgroup_of(&self, container_id: &str) -> &str {
+        let mut containers = self.containers.iter();
+        let found = containers.find(|container| container.id == container_id);
+        found.map_or("", |container| &container.cgroup)
+    }
+
     /// Kills execs whose time is up, with all of their session.
     pub(crate) fn end_late_execs(&mut self, now: u64) {
         for exec in &mut self.execs {

@@ -1,6 +1,7 @@
 //! Containers: from the request to steps (`plan`), cloned (`start`), applied in the child (`child`, `filesystem`,
 //! `program`, `user`), joined later (`exec`), ended (`exit`), and what the shim remembers of them (`state`).
 
+pub(crate) mod attach;
 pub(crate) mod child;
 pub(crate) mod exec;
 pub(crate) mod exit;

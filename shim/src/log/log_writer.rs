@@ -5,6 +5,7 @@
 use super::message::Kind;
 use super::message::MAXIMUM_MESSAGE;
 use super::message::Message;
+use super::message::Outputs;
 use super::writer::Writer;
 use carpel_linux::clone::ChildProcess;
 use carpel_linux::clone::CloneRequest;
@@ -85,8 +86,9 @@ pub(crate) struct LogWriter {
     /// The process and its pidfd.
     writer: Option<(Pid, OwnedFd)>,
     containers: Vec<Container>,
-    /// What the socket has not taken yet: the containers whose descriptors travel with an Add are found by their id.
-    unsent: VecDeque<Message>,
+    /// What the socket has not taken yet, and the descriptors that travel with an Attach; those of an Add are found by the
+    /// id of their container.
+    unsent: VecDeque<(Message, Vec<OwnedFd>)>,
     events: Vec<LogEvent>,
     /// Writers that have died since one was last heard of.
     failures: u32,
@@ -211,6 +213,33 @@ impl LogWriter {
         }
     }
 
+    /// Has the output of a container copied into the pipes of a client, which the writer closes when the client is too slow,
+    /// at the container's end, and at its own: another writer knows nothing of clients.
+    ///
+    /// # Errors
+    ///
+    /// ENOENT for an unknown container, EAGAIN if there is no writer now.
+    pub(crate) fn attach(
+        &mut self,
+        container_id: &str,
+        outputs: Outputs,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<(), Errno> {
+        if !self.containers.iter().any(|it| it.id == container_id) {
+            return Err(Errno::NOENT);
+        }
+        if self.writer.is_none() {
+            return Err(Errno::AGAIN);
+        }
+        let message = Message {
+            outputs,
+            ..Message::new(Kind::Attach, container_id)
+        };
+        self.unsent.push_back((message, descriptors));
+        self.flush();
+        Ok(())
+    }
+
     /// Readable when [`LogWriter::events`] has something. It stays the same for good.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.control.as_ref().map(|(ours, _theirs)| ours.as_fd())
@@ -285,7 +314,7 @@ impl LogWriter {
     }
 
     fn send(&mut self, message: Message) {
-        self.unsent.push_back(message);
+        self.unsent.push_back((message, Vec::new()));
         self.flush();
     }
 
@@ -294,7 +323,7 @@ impl LogWriter {
         let Some((ours, _theirs)) = &self.control else {
             return;
         };
-        while let Some(message) = self.unsent.front() {
+        while let Some((message, owned)) = self.unsent.front() {
             let container = self
                 .containers
                 .iter()
@@ -303,7 +332,7 @@ impl LogWriter {
                 (Kind::Add, Some(container)) => {
                     container.descriptors.iter().map(AsFd::as_fd).collect()
                 }
-                _ => Vec::new(),
+                _ => owned.iter().map(AsFd::as_fd).collect(),
             };
             // An Add whose container has been removed meanwhile is not sent, nor what cannot be encoded.
             let bytes = message
@@ -345,6 +374,7 @@ impl LogWriter {
             lost_lines,
             container_id,
             path: _,
+            outputs: _,
         } = message;
         let position = self.containers.iter().position(|it| it.id == container_id);
         let Some(container) = position.and_then(|position| self.containers.get_mut(position))
@@ -418,7 +448,8 @@ impl LogWriter {
                 [reopen, finish].into_iter().flatten()
             })
             .collect();
-        self.unsent.extend(asked);
+        let without = asked.into_iter().map(|message| (message, Vec::new()));
+        self.unsent.extend(without);
         self.flush();
         Ok(())
     }

@@ -11,6 +11,8 @@ pub(crate) enum Kind {
     Finish,
     /// To the writer: forget the container.
     Remove,
+    /// To the writer: a client, with the descriptors for the outputs that it wants.
+    Attach,
     /// To the shim: a command without an answer of its own has been taken.
     Taken,
     /// To the shim, with the errno.
@@ -21,11 +23,12 @@ pub(crate) enum Kind {
     Trouble,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Add,
     Kind::Reopen,
     Kind::Finish,
     Kind::Remove,
+    Kind::Attach,
     Kind::Taken,
     Kind::Reopened,
     Kind::Finished,
@@ -35,12 +38,29 @@ const KINDS: [Kind; 8] = [
 /// The largest message: the longest path and container id, and some.
 pub(crate) const MAXIMUM_MESSAGE: usize = 8192;
 
+/// The outputs that a client wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outputs(u8);
+
+impl Outputs {
+    /// stdout, stderr.
+    pub(crate) fn new([stdout, stderr]: [bool; 2]) -> Self {
+        Self(u8::from(stdout) | u8::from(stderr) << 1)
+    }
+
+    /// stdout, stderr.
+    pub(super) fn wanted(self) -> [bool; 2] {
+        [self.0 & 1 != 0, self.0 & 2 != 0]
+    }
+}
+
 /// A message; the fields that its kind does not need are empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) kind: Kind,
     pub(crate) errno: i32,
     pub(crate) lost_lines: u64,
+    pub(crate) outputs: Outputs,
     pub(crate) container_id: String,
     /// Of the log file.
     pub(crate) path: Vec<u8>,
@@ -52,6 +72,7 @@ impl Message {
             kind,
             errno: 0,
             lost_lines: 0,
+            outputs: Outputs::default(),
             container_id: container_id.to_owned(),
             path: Vec::new(),
         }
@@ -63,6 +84,7 @@ impl Message {
         let mut bytes = vec![u8::try_from(kind).ok()?];
         bytes.extend(self.errno.to_le_bytes());
         bytes.extend(self.lost_lines.to_le_bytes());
+        bytes.push(self.outputs.0);
         bytes.extend(u16::try_from(self.container_id.len()).ok()?.to_le_bytes());
         bytes.extend(self.container_id.as_bytes());
         bytes.extend(&self.path);
@@ -74,6 +96,7 @@ impl Message {
         let (kind, rest) = bytes.split_first()?;
         let (errno, rest) = rest.split_first_chunk()?;
         let (lost_lines, rest) = rest.split_first_chunk()?;
+        let (outputs, rest) = rest.split_first()?;
         let (length, rest) = rest.split_first_chunk()?;
         let (container_id, path) =
             rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
@@ -81,6 +104,7 @@ impl Message {
             kind: *KINDS.get(usize::from(*kind))?,
             errno: i32::from_le_bytes(*errno),
             lost_lines: u64::from_le_bytes(*lost_lines),
+            outputs: Outputs(*outputs),
             container_id: String::from_utf8(container_id.to_vec()).ok()?,
             path: path.to_vec(),
         })
@@ -102,6 +126,7 @@ mod tests {
             let message = Message {
                 errno: -28,
                 lost_lines: u64::MAX - 1,
+                outputs: Outputs::new([false, true]),
                 path: b"/var/log/\xff".to_vec(),
                 ..Message::new(kind, "container")
             };

@@ -5,6 +5,7 @@
 //! writer that was killed is replaced, and what is in the pipes is not lost. What the killed one had read but not yet
 //! written is: at most one batch of one stream, and the unfinished lines.
 
+mod clients;
 mod file;
 mod lines;
 mod log_writer;
@@ -15,3 +16,4 @@ mod writer;
 
 pub(crate) use log_writer::LogEvent;
 pub(crate) use log_writer::LogWriter;
+pub(crate) use message::Outputs;

@@ -1,5 +1,6 @@
 //! One output of a container: a batch is read, split into log lines, and written. The buffers are shared by all streams.
 
+use super::clients::Clients;
 use super::file::LogFile;
 use super::lines;
 use super::lines::Header;
@@ -130,8 +131,18 @@ impl Stream {
         usize::try_from(waiting).unwrap_or(usize::MAX)
     }
 
-    /// Takes one batch from the pipe into the file.
-    pub(crate) fn transfer(&mut self, buffers: &mut Buffers, file: &mut LogFile) -> Batch {
+    /// Which output it is.
+    pub(crate) fn output(&self) -> Output {
+        self.output
+    }
+
+    /// Takes one batch from the pipe into the file, then to the clients.
+    pub(crate) fn transfer(
+        &mut self,
+        buffers: &mut Buffers,
+        file: &mut LogFile,
+        clients: &mut Clients,
+    ) -> Batch {
         let Some(room) = buffers.input.get_mut(MAXIMUM_PAYLOAD..) else {
             return Batch::Nothing;
         };
@@ -145,9 +156,17 @@ impl Stream {
             }
         };
         self.widen_pipe(length);
-        if file.is_discarded() {
-            return Batch::Bytes(length);
+        if !file.is_discarded() {
+            self.log(buffers, file, length);
         }
+        let end = MAXIMUM_PAYLOAD.saturating_add(length);
+        let bytes = buffers.input.get(MAXIMUM_PAYLOAD..end);
+        clients.copy(self.output, bytes.unwrap_or_default());
+        Batch::Bytes(length)
+    }
+
+    /// Writes the lines of a batch that has been read.
+    fn log(&mut self, buffers: &mut Buffers, file: &mut LogFile, length: usize) {
         let start = MAXIMUM_PAYLOAD.saturating_sub(self.unfinished.len());
         if let Some(before) = buffers.input.get_mut(start..MAXIMUM_PAYLOAD) {
             before.copy_from_slice(&self.unfinished);
@@ -166,7 +185,6 @@ impl Stream {
         self.unfinished.clear();
         self.unfinished.extend_from_slice(left);
         collector.flush();
-        Batch::Bytes(length)
     }
 
     /// Writes what is left of a line whose end will not come.

@@ -1,5 +1,6 @@
 //! The log writer's own process: waits for output and for commands, and ends when the shim has gone and all output has ended.
 
+use super::clients::Clients;
 use super::file::LogFile;
 use super::lines::Output;
 use super::message::Kind;
@@ -42,8 +43,10 @@ const PAUSE_NANOSECONDS: u64 = 300_000;
 /// A round of so much needs no pause: half a pipe.
 const ROUND: usize = 32 * 1024;
 
-/// What epoll calls the control socket; a stream is called by its container's serial number and its place.
+/// What epoll calls the control socket; a stream is called by its container's serial number and its place, a client by its
+/// own serial number.
 const CONTROL: u64 = 0;
+const CLIENT: u64 = 1 << 63;
 
 /// A container whose output is read.
 #[derive(Debug)]
@@ -53,6 +56,7 @@ struct Container {
     file: LogFile,
     /// stdout, stderr. `None`: ended or never there.
     streams: [Option<Stream>; 2],
+    clients: Clients,
 }
 
 /// The process's whole state.
@@ -119,6 +123,7 @@ impl Writer {
             id: message.container_id,
             file: LogFile::open(message.path, message.lost_lines),
             streams,
+            clients: Clients::default(),
         });
         self.report();
     }
@@ -147,7 +152,11 @@ impl Writer {
                 self.obey();
             }
             for name in names.filter(|name| *name != CONTROL) {
-                self.transfer(name);
+                if name & CLIENT == 0 {
+                    self.transfer(name);
+                } else {
+                    self.forget_client(name);
+                }
             }
             self.report();
             self.give_back_memory();
@@ -185,7 +194,7 @@ impl Writer {
         let Some(stream) = place else {
             return;
         };
-        match stream.transfer(buffers, &mut container.file) {
+        match stream.transfer(buffers, &mut container.file, &mut container.clients) {
             Batch::Bytes(length) => {
                 self.round = self.round.saturating_add(length);
                 if length >= LARGE_BATCH {
@@ -196,10 +205,43 @@ impl Writer {
             Batch::End => {
                 // Closing is not enough: the shim holds the open file too, and it would stay ready for ever.
                 epoll::delete(&self.epoll, stream.descriptor()).ok();
+                container.clients.end(stream.output());
                 *place = None;
                 if !self.is_controlled && container.streams.iter().all(Option::is_none) {
                     self.containers.remove(position);
                 }
+            }
+        }
+    }
+
+    /// Begins to copy a container's output to a client.
+    fn attach(&mut self, message: &Message, descriptors: Vec<OwnedFd>) {
+        self.last_serial = self.last_serial.saturating_add(1);
+        let name = CLIENT | self.last_serial;
+        let mut containers = self.containers.iter_mut();
+        // Of one that has ended the client reads the end at once: its pipes are closed here.
+        if let Some(container) = containers.find(|it| it.id == message.container_id) {
+            container
+                .clients
+                .add(&self.epoll, name, message.outputs, descriptors);
+            // What has ended before has ended for it too.
+            for (stream, output) in container
+                .streams
+                .iter()
+                .zip([Output::Stdout, Output::Stderr])
+            {
+                if stream.is_none() {
+                    container.clients.end(output);
+                }
+            }
+        }
+    }
+
+    /// A client has left.
+    fn forget_client(&mut self, name: u64) {
+        for container in &mut self.containers {
+            if container.clients.remove(name) {
+                return;
             }
         }
     }
@@ -252,6 +294,10 @@ impl Writer {
                 lost_lines: self.finish(&id),
                 ..Message::new(Kind::Finished, &id)
             },
+            Kind::Attach => {
+                self.attach(&message, descriptors);
+                Message::new(Kind::Taken, &id)
+            }
             Kind::Taken | Kind::Reopened | Kind::Finished | Kind::Trouble => return,
         };
         self.tell(&answer);
@@ -269,7 +315,7 @@ impl Writer {
             for stream in streams {
                 let mut waiting = stream.waiting();
                 while waiting > 0 {
-                    match stream.transfer(buffers, &mut container.file) {
+                    match stream.transfer(buffers, &mut container.file, &mut container.clients) {
                         Batch::Bytes(length) => waiting = waiting.saturating_sub(length),
                         Batch::Nothing | Batch::End => break,
                     }
