@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use carpel::pod::{
     ContainerFilter, ContainerState, ExecCommand, PodErrorKind, Pods, SandboxFilter, SandboxState,
+    WantedStreams,
 };
 use support::disk::SmallDisk;
 use support::node::{Node, container, sandbox, wait_until};
@@ -271,6 +272,48 @@ async fn an_exec_tells_its_exit_code() {
         timeout: Some(Duration::from_secs(5)),
     };
     assert_eq!(pods.exec_sync(&id, command).await.unwrap().exit_code, 5);
+}
+
+#[tokio::test]
+async fn an_exec_with_streams_tells_its_exit_code() {
+    let node = Node::new();
+    let pods = node.daemon().await;
+    let pod = ready(&pods, "web").await;
+    let id = running(&pods, &pod, "one").await;
+    let command = ExecCommand {
+        arguments: vec!["true".into()],
+        timeout: None,
+    };
+    let wanted = WantedStreams {
+        stdin: true,
+        stdout: true,
+        ..WantedStreams::default()
+    };
+    let running = pods.exec(&id, command, wanted).await.unwrap();
+    assert_eq!(running.exited.await, Ok(5));
+    assert!(running.streams.stdin.is_some() && running.streams.stderr.is_none());
+}
+
+/// A shim that was started by a daemon before Attach was invented.
+#[tokio::test]
+async fn an_old_shim_refuses_to_attach_and_nothing_else_changes() {
+    let node = Node::new();
+    let pods = node.daemon().await;
+    let pod = ready(&pods, "web").await;
+    let id = running(&pods, &pod, "one").await;
+    let wanted = WantedStreams {
+        stdout: true,
+        ..WantedStreams::default()
+    };
+    let refused = pods.attach(&id, wanted).await.unwrap_err();
+    assert_eq!(refused.kind(), PodErrorKind::InvalidArgument);
+    let why = refused.source.unwrap().to_string();
+    assert!(why.contains("does not know the operation"), "{why}");
+    pods.stop_container(&id, Duration::ZERO).await.unwrap();
+    let refused = pods.attach(&id, wanted).await.unwrap_err();
+    assert_eq!(refused.kind(), PodErrorKind::FailedPrecondition);
+    pods.remove_sandbox(&pod).await.unwrap();
+    assert_eq!(node.ledger.held(), [""; 0]);
 }
 
 #[tokio::test]

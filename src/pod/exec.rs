@@ -10,11 +10,11 @@ use std::time::Duration;
 use carpel_shim_protocol::message::{self, Process};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
-use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 
 use super::error::{PodError, PodErrorKind, Subject};
 use super::procedure::{Context, shim_error};
+use super::process_streams::ProcessOutput;
 use super::sandbox_state::Container;
 use super::view::{ContainerState, ExecCommand, ExecOutput};
 
@@ -22,7 +22,7 @@ use super::view::{ContainerState, ExecCommand, ExecOutput};
 const MAXIMUM_OUTPUT_BYTES: usize = 16 << 20;
 
 /// execve of a program on a network file system may take its time.
-const START_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How much later than its deadline an exec may be reported: after that its shim is taken for hung.
 const REPORT_PATIENCE: Duration = Duration::from_secs(5);
@@ -60,28 +60,10 @@ impl Exec {
         id: &str,
         command: &ExecCommand,
     ) -> Result<Self, PodError> {
-        if command.arguments.is_empty() {
-            return Err(PodError::new(
-                PodErrorKind::InvalidArgument,
-                subject.clone(),
-                "the command is empty",
-            ));
-        }
-        let pod = context.slot.pod();
-        let container = pod.containers.get(id).ok_or_else(|| {
-            PodError::new(PodErrorKind::NotFound, subject.clone(), "no such container")
-        })?;
-        if container.phase.state() != ContainerState::Running {
-            return Err(PodError::new(
-                PodErrorKind::FailedPrecondition,
-                subject.clone(),
-                "the container is not running",
-            ));
-        }
         Ok(Self {
             subject: subject.clone(),
             container_id: id.to_owned(),
-            process: process_of(context, container, command)?,
+            process: prepare(context, subject, id, command)?,
             timeout: command.timeout,
         })
     }
@@ -138,6 +120,37 @@ impl Exec {
     }
 }
 
+/// The command as a process of a container that runs.
+///
+/// # Errors
+/// `InvalidArgument` without a command, `NotFound`, `FailedPrecondition` if the container does not run.
+pub(super) fn prepare(
+    context: &Context,
+    subject: &Subject,
+    id: &str,
+    command: &ExecCommand,
+) -> Result<Process, PodError> {
+    if command.arguments.is_empty() {
+        return Err(PodError::new(
+            PodErrorKind::InvalidArgument,
+            subject.clone(),
+            "the command is empty",
+        ));
+    }
+    let pod = context.slot.pod();
+    let container = pod.containers.get(id).ok_or_else(|| {
+        PodError::new(PodErrorKind::NotFound, subject.clone(), "no such container")
+    })?;
+    if container.phase.state() != ContainerState::Running {
+        return Err(PodError::new(
+            PodErrorKind::FailedPrecondition,
+            subject.clone(),
+            "the container is not running",
+        ));
+    }
+    process_of(context, container, command)
+}
+
 /// The command in the container's environment, as its user.
 fn process_of(
     context: &Context,
@@ -181,16 +194,16 @@ fn process_of(
 }
 
 /// /dev/null and the ends of two pipes for the command, and the other two ends.
-fn stdio() -> io::Result<(Vec<OwnedFd>, Receiver, Receiver)> {
+fn stdio() -> io::Result<(Vec<OwnedFd>, ProcessOutput, ProcessOutput)> {
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let (stdout, stdout_writer) = pipe_with(PipeFlags::CLOEXEC)?;
     let (stderr, stderr_writer) = pipe_with(PipeFlags::CLOEXEC)?;
     let descriptors = vec![null, stdout_writer, stderr_writer];
-    let receiver = |end: OwnedFd| {
-        rustix::io::ioctl_fionbio(&end, true)?;
-        Receiver::from_owned_fd(end)
-    };
-    Ok((descriptors, receiver(stdout)?, receiver(stderr)?))
+    Ok((
+        descriptors,
+        ProcessOutput::new(stdout)?,
+        ProcessOutput::new(stderr)?,
+    ))
 }
 
 enum Collected {
@@ -200,8 +213,8 @@ enum Collected {
 }
 
 async fn collect(
-    stdout: Receiver,
-    stderr: Receiver,
+    stdout: ProcessOutput,
+    stderr: ProcessOutput,
     exited: oneshot::Receiver<message::ExecExited>,
 ) -> io::Result<Collected> {
     let mut stdout = Stream::new(stdout);
@@ -231,13 +244,13 @@ async fn collect(
 }
 
 struct Stream {
-    pipe: Receiver,
+    pipe: ProcessOutput,
     kept: Vec<u8>,
     ended: bool,
 }
 
 impl Stream {
-    fn new(pipe: Receiver) -> Self {
+    fn new(pipe: ProcessOutput) -> Self {
         Self {
             pipe,
             kept: Vec::new(),
@@ -250,25 +263,19 @@ impl Stream {
         if self.ended {
             std::future::pending::<()>().await;
         }
-        self.pipe.readable().await?;
         let mut buffer = [0_u8; 16 << 10];
-        match self.pipe.try_read(&mut buffer) {
-            Ok(length) => self.keep(&buffer, length),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
+        let length = self.pipe.read(&mut buffer).await?;
+        self.keep(&buffer, length);
         Ok(())
     }
 
-    /// Takes what is there now. The pipe itself is asked: tokio knows of new output only after its next poll.
+    /// Takes what is there now.
     fn read_rest(&mut self) -> io::Result<()> {
         let mut buffer = [0_u8; 16 << 10];
         while !self.ended {
-            match rustix::io::read(&self.pipe, &mut buffer) {
-                Ok(length) => self.keep(&buffer, length),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return Ok(()),
-                Err(errno) => return Err(errno.into()),
+            match self.pipe.read_now(&mut buffer)? {
+                Some(length) => self.keep(&buffer, length),
+                None => return Ok(()),
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Sandboxes and their containers: state machines, procedures, records, recovery.
 
 mod admission;
+mod attach;
 mod clock;
 mod container_sources;
 mod container_state;
@@ -8,6 +9,7 @@ mod create_container;
 mod driver;
 mod error;
 mod exec;
+mod exec_stream;
 mod exit_file;
 mod files;
 mod host_ports;
@@ -16,8 +18,10 @@ mod image_volumes;
 mod index;
 mod parts;
 mod pods;
+mod port_forward;
 mod procedure;
 mod process_file;
+mod process_streams;
 mod reconnect;
 mod record;
 mod recovery;
@@ -36,8 +40,13 @@ mod sysctls;
 mod update_container;
 mod view;
 
+pub use attach::{AtStdinEnd, Attachment};
 pub use error::{PodError, PodErrorKind, Subject};
+pub use exec_stream::RunningExec;
 pub use parts::*;
 pub use pods::Pods;
+pub use process_streams::{
+    ProcessInput, ProcessOutput, ProcessStreams, Terminal, TerminalSize, WantedStreams,
+};
 pub use recovery::recorded_sandboxes;
 pub use view::*;

@@ -5,14 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::admission::Request;
+use super::attach::{self, Attachment};
 use super::driver::Driver;
 use super::error::{PodError, PodErrorKind, Subject};
+use super::exec_stream::{self, RunningExec};
 use super::index::{Index, Reservation};
 use super::parts::Parts;
 use super::procedure::{Context, SHIM_PATIENCE, shim_error};
+use super::process_streams::WantedStreams;
 use super::record::PodDirectories;
 use super::sandbox_state::{Container, Pod, SandboxPhase};
 use super::slot::{PodSlot, Reply};
@@ -21,7 +25,7 @@ use super::view::{
     ContainerFilter, ContainerState, ContainerStatistics, ContainerView, ExecCommand, ExecOutput,
     RuntimeReport, SandboxFilter, SandboxStatistics, SandboxView, UserView,
 };
-use super::{clock, exec, identifier, recovery, run_sandbox, statistics};
+use super::{clock, exec, identifier, port_forward, recovery, run_sandbox, statistics};
 use crate::oci::{ContainerConfig, LinuxResources, SandboxConfig};
 
 /// All sandboxes and containers of the node. Cheap to clone.
@@ -252,6 +256,48 @@ impl Pods {
                 Err(PodError::new(PodErrorKind::Internal, subject, "execute").caused_by(error))
             }
         }
+    }
+
+    /// CRI Exec: starts the command, for a client that takes its streams.
+    ///
+    /// # Errors
+    /// As [`Pods::exec_sync`], but for the deadline.
+    pub async fn exec(
+        &self,
+        id: &str,
+        command: ExecCommand,
+        wanted: WantedStreams,
+    ) -> Result<RunningExec, PodError> {
+        let (id, slot) = self.container(id)?;
+        exec_stream::start(self.context(slot), id, command, wanted).await
+    }
+
+    /// CRI Attach: a client at the streams of the container's first process.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` unless the container runs.
+    pub async fn attach(&self, id: &str, wanted: WantedStreams) -> Result<Attachment, PodError> {
+        let (id, slot) = self.container(id)?;
+        attach::attach(self.context(slot), id, wanted).await
+    }
+
+    /// CRI PortForward: a connection to a port in the sandbox's network.
+    ///
+    /// # Errors
+    /// `NotFound`; `FailedPrecondition` unless the sandbox is ready; `Unavailable` if nobody listens there.
+    pub async fn connect_to_port(&self, id: &str, port: u16) -> Result<TcpStream, PodError> {
+        let slot = self.index.sandbox(id).ok_or_else(|| no_sandbox(id))?;
+        port_forward::connect(&self.context(slot), port).await
+    }
+
+    /// Refuses a sandbox whose ports cannot be forwarded; the whole id of one whose can.
+    ///
+    /// # Errors
+    /// `NotFound`; `FailedPrecondition` unless the sandbox is ready.
+    pub fn check_port_forward(&self, id: &str) -> Result<String, PodError> {
+        let slot = self.index.sandbox(id).ok_or_else(|| no_sandbox(id))?;
+        port_forward::check(&slot.pod())?;
+        Ok(slot.id.clone())
     }
 
     /// CRI ReopenContainerLog.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use carpel_shim_protocol::message;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::admission::Request;
 use super::error::{PodError, PodErrorKind, Subject};
@@ -49,6 +50,8 @@ pub(super) struct PodSlot {
     shim: Mutex<Option<ShimClient>>,
     /// Who waits for the end of an exec.
     execs: Mutex<HashMap<String, oneshot::Sender<message::ExecExited>>>,
+    /// Who writes to the input of a container, by its id: cancelled when that is closed.
+    inputs: Mutex<HashMap<String, CancellationToken>>,
     /// The way to the driver; full: the sender waits.
     commands: mpsc::Sender<Command>,
 }
@@ -63,6 +66,7 @@ impl PodSlot {
             published: watch::Sender::new(Arc::new(pod)),
             shim: Mutex::new(None),
             execs: Mutex::new(HashMap::new()),
+            inputs: Mutex::new(HashMap::new()),
             commands,
         };
         (slot, receiver)
@@ -128,6 +132,22 @@ impl PodSlot {
         self.locked_execs().clear();
     }
 
+    /// Tells when the input of a container has been closed.
+    pub(super) fn stdin_closed(&self, container_id: &str) -> CancellationToken {
+        let mut inputs = self.locked_inputs();
+        // Those of containers that are gone need not be kept.
+        let pod = self.pod();
+        inputs.retain(|id, _| pod.containers.contains_key(id));
+        inputs.entry(container_id.to_owned()).or_default().clone()
+    }
+
+    /// The input of a container is closed: whoever writes to it stops.
+    pub(super) fn close_stdin(&self, container_id: &str) {
+        if let Some(input) = self.locked_inputs().get(container_id) {
+            input.cancel();
+        }
+    }
+
     /// Hands a request to the driver and waits for its answer. The driver carries it out whether or not the caller
     /// still waits.
     ///
@@ -158,6 +178,10 @@ impl PodSlot {
 
     fn locked_shim(&self) -> MutexGuard<'_, Option<ShimClient>> {
         self.shim.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn locked_inputs(&self) -> MutexGuard<'_, HashMap<String, CancellationToken>> {
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn locked_execs(

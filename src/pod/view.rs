@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::process_streams::WantedStreams;
 use crate::oci::{ContainerConfig, LinuxResources, SandboxConfig};
 
 /// Wall-clock time in nanoseconds since the epoch, as the CRI has it; 0 means "not yet".
@@ -142,6 +143,34 @@ pub struct ExecOutput {
     pub stderr: Vec<u8>,
     /// Exit code; 128 + signal for a killed one.
     pub exit_code: i32,
+}
+
+/// What a streaming URL is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamRequest {
+    /// CRI Exec.
+    Exec {
+        /// In which container.
+        container_id: String,
+        /// Program and arguments.
+        arguments: Vec<String>,
+        /// With which streams.
+        wanted: WantedStreams,
+    },
+    /// CRI Attach.
+    Attach {
+        /// To which container.
+        container_id: String,
+        /// To which streams.
+        wanted: WantedStreams,
+    },
+    /// CRI PortForward.
+    PortForward {
+        /// Into which sandbox.
+        sandbox_id: String,
+        /// To which ports, for a client that does not say it itself.
+        ports: Vec<u16>,
+    },
 }
 
 /// A command for ExecSync.
