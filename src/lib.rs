@@ -18,3 +18,4 @@ pub mod pod;
 pub mod registry;
 pub mod shim_client;
 pub mod snapshot;
+pub mod streaming;

@@ -1,0 +1,7 @@
+//! The server as clients see it: over TCP, with processes of this machine behind it.
+
+mod attach;
+mod client;
+mod exec;
+mod forward;
+mod script;
