@@ -215,6 +215,33 @@ pub const KEYS: &[Key] = &[
         "path",
         "Which images have to be signed, and by whom; read at each pull. A missing file accepts everything.",
     ),
+    fixed(
+        "streaming.address",
+        "IP address:port",
+        "Where exec, attach and port-forward are served; port 0 is any free one. Who reaches it still needs a URL, good once.",
+    ),
+    derived(
+        "streaming.tls_certificate_file",
+        "path",
+        "none: plain HTTP",
+        "Certificate (PEM, with those that signed it) of the streaming server; needs the key.",
+    ),
+    derived(
+        "streaming.tls_key_file",
+        "path",
+        "none: plain HTTP",
+        "Private key (PEM) of the streaming server; needs the certificate.",
+    ),
+    fixed(
+        "streaming.idle_timeout_seconds",
+        "integer, from 1, seconds",
+        "An exec, attach or port-forward connection on which nothing comes or goes for so long is closed.",
+    ),
+    fixed(
+        "streaming.kill_on_disconnect",
+        "boolean",
+        "Kill the process group of an exec whose client has gone. Otherwise its streams are closed: a terminal hangs up.",
+    ),
 ];
 
 /// The key of a whole path.

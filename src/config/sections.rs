@@ -1,5 +1,6 @@
 //! The sections of the file as values, with their defaults. `keys.rs` says what each key means.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -39,6 +40,9 @@ pub struct Config {
     pub registry: RegistrySection,
     /// Images.
     pub image: ImageSection,
+    /// Exec, attach and port-forward.
+    #[serde(deserialize_with = "whole_tls")]
+    pub streaming: StreamingSection,
 }
 
 impl Default for Config {
@@ -54,6 +58,7 @@ impl Default for Config {
             network: NetworkSection::default(),
             registry: RegistrySection::default(),
             image: ImageSection::default(),
+            streaming: StreamingSection::default(),
         }
     }
 }
@@ -383,6 +388,42 @@ impl Default for ImageSection {
     }
 }
 
+/// `[streaming]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StreamingSection {
+    /// Where the server of exec, attach and port-forward listens.
+    pub address: SocketAddr,
+    /// PEM; with the key: TLS.
+    #[serde(
+        deserialize_with = "maybe_absolute",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub tls_certificate_file: Option<PathBuf>,
+    /// PEM.
+    #[serde(
+        deserialize_with = "maybe_absolute",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub tls_key_file: Option<PathBuf>,
+    /// A connection on which nothing comes or goes for so long is closed.
+    pub idle_timeout_seconds: std::num::NonZeroU64,
+    /// Is the command of an exec killed when its client has gone?
+    pub kill_on_disconnect: bool,
+}
+
+impl Default for StreamingSection {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls_certificate_file: None,
+            tls_key_file: None,
+            idle_timeout_seconds: const { std::num::NonZeroU64::new(4 * 60 * 60).unwrap() },
+            kill_on_disconnect: false,
+        }
+    }
+}
+
 /// A path that does not depend on where the daemon was started.
 fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     check_absolute(PathBuf::deserialize(deserializer)?)
@@ -406,6 +447,18 @@ fn some_absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathB
     match all_absolute(deserializer)? {
         none if none.is_empty() => Err(serde::de::Error::custom("at least one path is needed")),
         paths => Ok(paths),
+    }
+}
+
+/// A certificate without its key, or a key without its certificate, is a mistake.
+fn whole_tls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StreamingSection, D::Error> {
+    let section = StreamingSection::deserialize(deserializer)?;
+    if section.tls_certificate_file.is_some() == section.tls_key_file.is_some() {
+        Ok(section)
+    } else {
+        Err(serde::de::Error::custom(
+            "tls_certificate_file and tls_key_file belong together: one is missing",
+        ))
     }
 }
 

@@ -106,6 +106,18 @@ fn the_list_of_keys_is_the_list_of_fields() {
     }
 }
 
+/// Both or none.
+const TLS: &str = "[streaming]\ntls_certificate_file = \"/c\"\ntls_key_file = \"/k\"";
+
+#[test]
+fn a_certificate_without_its_key_is_a_mistake() {
+    for half in ["tls_certificate_file", "tls_key_file"] {
+        let error = parse(&format!("[streaming]\n{half} = \"/x\"")).unwrap_err();
+        assert!(error.contains("belong together"), "{error}");
+    }
+    assert!(parse(TLS).is_ok());
+}
+
 /// A derived key has no value to find in the defaults: that its field exists shows when the file sets it.
 #[test]
 fn every_derived_key_can_be_set() {
@@ -115,6 +127,8 @@ fn every_derived_key_can_be_set() {
         ("[network]\nmtu = 1400", "network.mtu"),
         ("[network]\ncni_template = \"/t\"", "network.cni_template"),
         ("[network]\nsubnet_v6 = \"fd63::/64\"", "network.subnet_v6"),
+        (TLS, "streaming.tls_certificate_file"),
+        (TLS, "streaming.tls_key_file"),
     ] {
         let table = toml::Table::try_from(parse(text).unwrap()).unwrap();
         assert!(default_of(&table, key).is_some(), "{key}");
@@ -123,7 +137,7 @@ fn every_derived_key_can_be_set() {
         .iter()
         .filter(|key| key.default != DefaultValue::Fixed)
         .count();
-    assert_eq!(derived, 5, "a derived key without a line above");
+    assert_eq!(derived, 7, "a derived key without a line above");
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod server;
 mod socket;
 mod status;
 mod stream;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod to_cri;
@@ -37,3 +38,4 @@ pub use client::{
 pub use pods::PodService;
 pub use serve::{CgroupDriver, ServeError, Settings, serve};
 pub use socket::{Socket, SocketError};
+pub use streams::StreamUrls;

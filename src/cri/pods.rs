@@ -56,6 +56,11 @@ pub trait PodService: Clone + Send + Sync + 'static {
         id: &str,
         command: ExecCommand,
     ) -> impl Future<Output = Result<ExecOutput, PodError>> + Send;
+    /// Refuses a sandbox whose ports cannot be forwarded; its whole id otherwise.
+    ///
+    /// # Errors
+    /// `NotFound`, `FailedPrecondition` if it does not run.
+    fn check_port_forward(&self, id: &str) -> Result<String, PodError>;
     /// CRI ReopenContainerLog.
     fn reopen_log(&self, id: &str) -> impl Future<Output = Result<(), PodError>> + Send;
     /// CRI UpdateContainerResources.
@@ -146,6 +151,10 @@ impl PodService for Pods {
 
     async fn exec_sync(&self, id: &str, command: ExecCommand) -> Result<ExecOutput, PodError> {
         self.exec_sync(id, command).await
+    }
+
+    fn check_port_forward(&self, id: &str) -> Result<String, PodError> {
+        self.check_port_forward(id)
     }
 
     async fn reopen_log(&self, id: &str) -> Result<(), PodError> {

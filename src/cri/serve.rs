@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
@@ -14,6 +15,7 @@ use super::deadline::DeadlineLayer;
 use super::pods::PodService;
 use super::server::{ImageServer, RuntimeServer};
 use super::socket::{Name, Socket};
+use super::streams::StreamUrls;
 use super::wire::carpel::admin_server::AdminServer as AdminService;
 use super::wire::runtime::image_service_server::ImageServiceServer;
 use super::wire::runtime::runtime_service_server::RuntimeServiceServer;
@@ -51,6 +53,8 @@ pub struct Settings {
     pub cgroup_driver: CgroupDriver,
     /// An existing directory on the file system of the images, for archives while they come in.
     pub spool_directory: PathBuf,
+    /// Where exec, attach and port-forward are served.
+    pub urls: Arc<dyn StreamUrls>,
 }
 
 /// Why the server ended early.
@@ -91,6 +95,7 @@ pub async fn serve<P: PodService>(
     let runtime = RuntimeServer {
         pods,
         cgroup_driver: settings.cgroup_driver,
+        urls: settings.urls,
     };
     let image = ImageServer {
         images: images.clone(),

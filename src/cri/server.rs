@@ -1,5 +1,7 @@
 //! The two services of the CRI: each call is passed to its file, and nothing is decided here.
 
+use std::sync::Arc;
+
 use tonic::{Request, Response, Status};
 
 use super::CgroupDriver;
@@ -9,6 +11,7 @@ use super::pod_sandbox;
 use super::pods::PodService;
 use super::runtime;
 use super::stream::Answers;
+use super::streams::StreamUrls;
 use super::unbuilt;
 use super::wire::runtime as wire;
 use super::wire::runtime::image_service_server::ImageService;
@@ -20,6 +23,7 @@ use crate::image::Images;
 pub(super) struct RuntimeServer<P> {
     pub(super) pods: P,
     pub(super) cgroup_driver: CgroupDriver,
+    pub(super) urls: Arc<dyn StreamUrls>,
 }
 
 /// Images.
@@ -175,23 +179,24 @@ impl<P: PodService> RuntimeService for RuntimeServer<P> {
 
     async fn exec(
         &self,
-        _request: Request<wire::ExecRequest>,
+        request: Request<wire::ExecRequest>,
     ) -> Result<Response<wire::ExecResponse>, Status> {
-        Err(unbuilt::refuse("Exec"))
+        container::exec::exec(&self.pods, &*self.urls, request.into_inner()).map(Response::new)
     }
 
     async fn attach(
         &self,
-        _request: Request<wire::AttachRequest>,
+        request: Request<wire::AttachRequest>,
     ) -> Result<Response<wire::AttachResponse>, Status> {
-        Err(unbuilt::refuse("Attach"))
+        container::attach::attach(&self.pods, &*self.urls, request.into_inner()).map(Response::new)
     }
 
     async fn port_forward(
         &self,
-        _request: Request<wire::PortForwardRequest>,
+        request: Request<wire::PortForwardRequest>,
     ) -> Result<Response<wire::PortForwardResponse>, Status> {
-        Err(unbuilt::refuse("PortForward"))
+        pod_sandbox::port_forward::port_forward(&self.pods, &*self.urls, request.into_inner())
+            .map(Response::new)
     }
 
     async fn container_stats(

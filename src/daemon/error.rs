@@ -8,6 +8,7 @@ use crate::cri::{ServeError, SocketError};
 use crate::image::ImageError;
 use crate::network::NetworkError;
 use crate::shim_client::StartShimError;
+use crate::streaming::StreamingError;
 
 /// Why the daemon did not start, or did not stop in order.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,9 @@ pub enum DaemonError {
     /// The shim's program.
     #[error("shim")]
     Shim(#[source] StartShimError),
+    /// The streaming server.
+    #[error("streaming server")]
+    Streaming(#[source] StreamingError),
     /// The CRI socket.
     #[error("listen on the CRI socket")]
     Socket(#[source] SocketError),

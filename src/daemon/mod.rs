@@ -10,6 +10,7 @@ mod lock;
 mod networks;
 mod run;
 mod shims;
+mod streams;
 
 pub use error::DaemonError;
 pub use run::{Inherited, run};

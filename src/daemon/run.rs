@@ -16,6 +16,7 @@ use super::images::NodeImages;
 use super::lock;
 use super::networks::NodeNetworks;
 use super::shims::NodeShims;
+use super::streams::{self, NodeStreams};
 use crate::cgroup::{CgroupConfig, Cgroups, Driver, MissingControllers};
 use crate::config::{self, Config, NetworkMode};
 use crate::cri::{self, Socket};
@@ -24,6 +25,7 @@ use crate::layer;
 use crate::network::{CniConfig, Mode, Network, NetworkConfig};
 use crate::pod::{self, ContainerFilter, DefaultSysctls, Parts, PodSettings, Pods};
 use crate::shim_client::ShimProgram;
+use crate::streaming;
 
 /// What the process that became the daemon was started with.
 #[derive(Debug, Clone)]
@@ -50,6 +52,10 @@ pub async fn run(
     let _lock = lock::take(&config.root).await?;
     // Early: a client that comes from here on waits for the answer, and a live daemon is found before anything changes.
     let socket = Socket::bind(&config.socket_path()).map_err(DaemonError::Socket)?;
+    let streaming = streaming::Bound::bind(streams::settings(&config))
+        .await
+        .map_err(DaemonError::Streaming)?;
+    let urls = Arc::new(NodeStreams(streaming.tokens()));
     let host = host::look()?;
     let cgroups = Cgroups::open(cgroup_config(&config)).map_err(DaemonError::Cgroups)?;
     let images = open_images(&config).await?;
@@ -70,11 +76,13 @@ pub async fn run(
             config::CgroupDriver::Cgroupfs => cri::CgroupDriver::Cgroupfs,
         },
         spool_directory: config.root.clone(),
+        urls,
     };
+    let streaming = tokio::spawn(streaming.serve(Arc::new(pods.clone())));
     ready();
-    cri::serve(socket, pods, images, settings, shutdown)
-        .await
-        .map_err(DaemonError::Serve)
+    let served = cri::serve(socket, pods, images, settings, shutdown).await;
+    streaming.abort();
+    served.map_err(DaemonError::Serve)
 }
 
 fn make_directory(path: &Path) -> Result<(), DaemonError> {

@@ -1,6 +1,7 @@
 //! The calls on sandboxes, one file each: request → domain → answer.
 
 pub(super) mod list;
+pub(super) mod port_forward;
 pub(super) mod remove;
 pub(super) mod run;
 pub(super) mod statistics;

@@ -4,6 +4,7 @@ mod calls;
 mod images;
 mod pulls;
 mod script;
+mod streams;
 mod wire_bytes;
 mod wire_table;
 
@@ -18,7 +19,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use self::script::Script;
 use super::wire::runtime::image_service_client::ImageServiceClient;
 use super::wire::runtime::runtime_service_client::RuntimeServiceClient;
-use super::{CgroupDriver, Settings, Socket, serve};
+use super::{CgroupDriver, Settings, Socket, StreamUrls, serve};
 use crate::image::{Images, ImagesConfig};
 
 /// A server in a folder of its own.
@@ -45,6 +46,7 @@ impl Served {
         let settings = Settings {
             cgroup_driver: CgroupDriver::Cgroupfs,
             spool_directory,
+            urls: Arc::clone(&script) as Arc<dyn StreamUrls>,
         };
         let pods = Arc::clone(&script);
         let server = tokio::spawn(async move {

@@ -7,10 +7,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::cri::PodService;
+use crate::cri::StreamUrls;
 use crate::oci::{ContainerConfig, LinuxResources, SandboxConfig};
 use crate::pod::*;
 
 /// What is there, and what was asked.
+#[derive(Debug)]
 pub(super) struct Script {
     pub(super) sandboxes: Mutex<Vec<SandboxView>>,
     pub(super) containers: Mutex<Vec<ContainerView>>,
@@ -182,6 +184,9 @@ impl PodService for Arc<Script> {
             exit_code: 3,
         })
     }
+    fn check_port_forward(&self, id: &str) -> Result<String, PodError> {
+        self.sandbox(id).map(|sandbox| sandbox.id)
+    }
     async fn reopen_log(&self, id: &str) -> Result<(), PodError> {
         self.ask(format!("reopen {id}"))
     }
@@ -224,5 +229,13 @@ impl PodService for Arc<Script> {
             config_json: "{\"stateDir\":\"/run/carpel\"}".to_owned(),
             facts: BTreeMap::from([("kernel".to_owned(), "\"6.1\"".to_owned())]),
         }
+    }
+}
+
+/// The URL names what it is for.
+impl StreamUrls for Script {
+    fn url_of(&self, request: StreamRequest) -> Result<String, PodError> {
+        self.ask(format!("{request:?}"))?;
+        Ok("http://127.0.0.1:1/token".to_owned())
     }
 }
