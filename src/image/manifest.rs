@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use oci_spec::image::{
-    Arch, Descriptor, Digest, ImageConfiguration, ImageIndex, ImageManifest, Os,
+    Arch, Descriptor, Digest, DigestAlgorithm, ImageConfiguration, ImageIndex, ImageManifest, Os,
 };
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -151,6 +151,10 @@ pub(super) fn layers(
         let diff_id: Digest = diff_id
             .parse()
             .map_err(|_broken| unusable("a diff id is no digest"))?;
+        // Nobody could tell whether the layer is the right one.
+        if *diff_id.algorithm() != DigestAlgorithm::Sha256 {
+            return Err(unusable("a diff id is no sha256 digest").into());
+        }
         let below = layers.last().map(|layer| &layer.chain_id);
         let chain_id = chain_id(below, &diff_id).ok_or_else(|| unusable("no chain id"))?;
         layers.push(Layer {
@@ -253,6 +257,29 @@ mod tests {
             &digest('c')
         );
         assert!(select(&digest('f'), &all[..2]).is_err());
+    }
+
+    /// Found by fuzzing: the parser of digests knows every algorithm by its grammar alone.
+    #[test]
+    fn diff_ids_are_digests_that_can_be_checked() {
+        let diff_ids = |text: &str| {
+            let manifest = format!(
+                r#"{{"schemaVersion":2,"config":{{"mediaType":"c","digest":"{0}","size":1}},
+                "layers":[{{"mediaType":"l","digest":"{0}","size":1}}]}}"#,
+                digest('a')
+            );
+            let configuration = format!(
+                r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{text}"]}}}}"#
+            );
+            let manifest = serde_json::from_str(&manifest).unwrap();
+            layers(&manifest, &serde_json::from_str(&configuration).unwrap())
+        };
+        assert_eq!(diff_ids(digest('b').as_ref()).unwrap().len(), 1);
+        let long = format!("sha512:{}", "b".repeat(128));
+        for text in ["sha128:b", "b", "", &long] {
+            let error = diff_ids(text).unwrap_err();
+            assert_eq!(error.kind(), super::super::ErrorKind::Corrupt, "{text}");
+        }
     }
 
     #[test]

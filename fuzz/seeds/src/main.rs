@@ -27,7 +27,46 @@ fn main() -> std::io::Result<()> {
             &[b"\0".as_slice(), &zstd].concat(),
         )?;
     }
+    for (number, text) in REFERENCES.iter().enumerate() {
+        save(&corpus, "reference", number, text.as_bytes())?;
+    }
+    for (number, (first, second)) in documents().into_iter().enumerate() {
+        let both = [first.as_bytes(), b"\0", second.as_bytes()].concat();
+        save(&corpus, "image_documents", number, &both)?;
+    }
     Ok(())
+}
+
+const REFERENCES: [&str; 6] = [
+    "busybox",
+    "docker.io/library/busybox:1.36",
+    "registry.k8s.io/e2e-test-images/busybox:1.29-2",
+    "localhost:5000/a__b/c-d.e:latest",
+    "r.example/app@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "index.docker.io/a:T_1.2-3@sha512:x",
+];
+
+/// A manifest or index, and a configuration.
+fn documents() -> [(String, String); 2] {
+    let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let descriptor = |kind: &str| {
+        format!(
+            r#"{{"mediaType":"application/vnd.oci.image.{kind}","digest":"{digest}","size":2}}"#
+        )
+    };
+    let configuration = format!(
+        r#"{{"architecture":"amd64","os":"linux","config":{{"User":"1:2","Env":["A=b"],"Volumes":{{"/v":{{}}}}}},"rootfs":{{"type":"layers","diff_ids":["{digest}"]}}}}"#
+    );
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{},"layers":[{}]}}"#,
+        descriptor("config.v1+json"),
+        descriptor("layer.v1.tar+gzip"),
+    );
+    let index = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{}]}}"#,
+        descriptor("manifest.v1+json"),
+    );
+    [(manifest, configuration), (index, String::new())]
 }
 
 fn save(corpus: &Path, target: &str, number: usize, bytes: &[u8]) -> std::io::Result<()> {
