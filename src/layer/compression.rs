@@ -4,11 +4,10 @@ use std::io::{self, BufReader, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::window::{self, Reservation};
+
 /// Bytes read from the source at once.
 const BUFFER_BYTES: usize = 64 * 1024;
-
-/// The largest zstd window that is accepted: 32 MiB. It bounds memory (RFC 8878 §3.1.1.1.2); `zstd -19` uses 8 MiB.
-const ZSTD_WINDOW_LOG_MAX: u32 = 25;
 
 /// How an archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,16 +40,35 @@ impl Compression {
 /// Of reading the first bytes of `source`.
 pub fn decompress<'a>(mut source: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
     let mut beginning = Vec::new();
-    source.by_ref().take(4).read_to_end(&mut beginning)?;
+    source
+        .by_ref()
+        .take(window::HEADER_BYTES_MAX)
+        .read_to_end(&mut beginning)?;
     let compression = Compression::detect(&beginning);
+    let class = window::class_of(&beginning);
     let source = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(beginning).chain(source));
     Ok(match compression {
         Compression::None => Box::new(source),
         Compression::Gzip => Box::new(MultiGzDecoder::new(source)),
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-            Box::new(decoder)
+            decoder.window_log_max(class.log_max())?;
+            Box::new(Windowed {
+                decoder,
+                _reservation: window::reserve(class),
+            })
         }
     })
+}
+
+/// A decoder with the memory that was set aside for its window.
+struct Windowed<R> {
+    decoder: R,
+    _reservation: Reservation,
+}
+
+impl<R: Read> Read for Windowed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.decoder.read(buffer)
+    }
 }

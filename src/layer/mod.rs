@@ -22,6 +22,7 @@ mod sparse;
 #[cfg(test)]
 mod tests;
 mod unpack;
+mod window;
 
 pub use archive::Archive;
 pub use compare::compare;
