@@ -210,11 +210,19 @@ impl Node {
         assert!(status.success(), "kill -{signal} {pid}: {status}");
     }
 
-    /// Says whether a process of the node runs; a zombie does not.
+    /// Says whether a process of the node runs. A zombie does not, unless it has threads that have not ended yet: one
+    /// that waits for a disk keeps the files open, and their locks.
     #[must_use]
     pub fn is_running(&self, pid: u32) -> bool {
-        let stat = self.proc().join(pid.to_string()).join("stat");
-        std::fs::read_to_string(stat).is_ok_and(|text| !text.contains(") Z "))
+        let process = self.proc().join(pid.to_string());
+        let is_zombie = |text: String| text.contains(") Z ");
+        match std::fs::read_to_string(process.join("stat")).map(is_zombie) {
+            Err(_gone) => false,
+            Ok(false) => true,
+            Ok(true) => {
+                std::fs::read_dir(process.join("task")).is_ok_and(|tasks| tasks.count() > 1)
+            }
+        }
     }
 
     /// Starts the daemon again and waits until it answers.
