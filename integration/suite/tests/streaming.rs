@@ -489,6 +489,18 @@ fn root_ports_of_the_hosts_network_are_forwarded() {
     node.finish();
 }
 
+/// How many descriptors the log writers have: one or two more for each attached client.
+fn writer_descriptors(node: &Node) -> usize {
+    let of = |pid: &u32| std::fs::read_dir(node.proc().join(pid.to_string()).join("fd"));
+    let processes = node.processes();
+    let writers = processes
+        .iter()
+        .filter(|(_, name)| name.as_str() == "carpel-log");
+    writers
+        .map(|(pid, _)| of(pid).map_or(0, Iterator::count))
+        .sum()
+}
+
 /// Execs and attachments one after the other: no process, zombie, descriptor or thread stays.
 #[test]
 fn root_execs_and_attachments_leave_nothing_behind() {
@@ -501,10 +513,18 @@ fn root_execs_and_attachments_leave_nothing_behind() {
             let transport = TRANSPORTS[number % 2];
             let arguments = ["exec", "-i", "-r", transport, &id, "cat"];
             assert_eq!(crictl_with(&node, &arguments, b"x").stdout, b"x");
+            // Only one that is attached has been told to die with its parent.
+            let idle = writer_descriptors(&node);
             let mut attached = Attached::start(&node, transport, &id);
+            wait_for("a client to be attached", DEADLINE, || {
+                (writer_descriptors(&node) > idle).then_some(())
+            });
             attached.stdin = None;
             attached.child.kill().unwrap();
             attached.child.wait().unwrap();
+            wait_for("the client to be detached", DEADLINE, || {
+                (writer_descriptors(&node) <= idle).then_some(())
+            });
         }
     };
     round(4);
