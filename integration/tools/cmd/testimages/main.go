@@ -150,6 +150,14 @@ func writeLayout(folder string, images []image) error {
 func writeArchive(file string, images []image) error {
 	tags := map[name.Tag]v1.Image{}
 	for _, image := range images {
+		manifest, err := image.content.Manifest()
+		if err != nil {
+			return fmt.Errorf("archive of %s: %w", image.references[0], err)
+		}
+		// A docker-archive has no place for what an artifact is.
+		if !manifest.Config.MediaType.IsConfig() {
+			continue
+		}
 		for _, reference := range image.references {
 			tag, err := name.NewTag(reference)
 			if err != nil {
