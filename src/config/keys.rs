@@ -166,6 +166,11 @@ pub const KEYS: &[Key] = &[
         "Largest packet of the pods' interfaces.",
     ),
     fixed(
+        "network.prepared",
+        "integer, 0 to 255",
+        "How many networks of the built-in network are made ahead, for pods that come.",
+    ),
+    fixed(
         "registry.certs_directories",
         "list of paths",
         "In each, one directory a registry host, with its certificates and hosts.toml; the first that has the host counts.",

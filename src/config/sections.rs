@@ -249,6 +249,8 @@ pub struct NetworkSection {
     /// MTU of the pods' interfaces; `None` means that of the interface of the node's default route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// How many pods' networks are made ahead.
+    pub prepared: u8,
 }
 
 impl Default for NetworkSection {
@@ -263,6 +265,7 @@ impl Default for NetworkSection {
             subnet: Ipv4Subnet::DEFAULT,
             subnet_v6: None,
             mtu: None,
+            prepared: 2,
         }
     }
 }

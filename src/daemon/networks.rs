@@ -36,13 +36,9 @@ impl SandboxNetworks for NodeNetworks {
     ) -> Result<NamespaceHandle, PodError> {
         let namespace = self
             .network
-            .create_namespace(sandbox_id)
+            .create_namespace_with(sandbox_id, sysctls)
             .await
             .map_err(|error| told(sandbox_id, "make its network namespace", error))?;
-        self.network
-            .apply_sysctls(&namespace, sysctls)
-            .await
-            .map_err(|error| told(sandbox_id, "set its network sysctls", error))?;
         let descriptor = namespace
             .descriptor()
             .try_clone_to_owned()

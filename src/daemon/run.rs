@@ -63,7 +63,7 @@ pub async fn run(
     let program = ShimProgram::embedded().map_err(DaemonError::Shim)?;
     let settings = settings(&config, &inherited, &host, &cgroups);
     let parts = Parts {
-        networks: Arc::new(NodeNetworks::new(network)),
+        networks: Arc::new(NodeNetworks::new(network.clone())),
         cgroups: Arc::new(NodeCgroups::new(cgroups, config.cgroup.shim_cgroup)),
         images: Arc::new(NodeImages::new(images.clone())),
         shims: Arc::new(NodeShims::new(program)),
@@ -82,6 +82,8 @@ pub async fn run(
     ready();
     let served = cri::serve(socket, pods, images, settings, shutdown).await;
     streaming.abort();
+    // Pods keep their networks; those that nobody has yet are given back.
+    network.stop().await.map_err(DaemonError::Network)?;
     served.map_err(DaemonError::Serve)
 }
 
@@ -137,9 +139,10 @@ async fn open_images(config: &Config) -> Result<Images, DaemonError> {
     }
 }
 
-async fn start_network(config: &Config) -> Result<Network, DaemonError> {
+/// What the network is told by the configuration.
+pub fn network_config(config: &Config) -> NetworkConfig {
     let section = &config.network;
-    let settings = NetworkConfig {
+    NetworkConfig {
         mode: match section.mode {
             NetworkMode::Auto if config.kubernetes => Mode::Cni,
             NetworkMode::Auto => Mode::Auto,
@@ -157,11 +160,15 @@ async fn start_network(config: &Config) -> Result<Network, DaemonError> {
         subnet: section.subnet,
         subnet_v6: section.subnet_v6,
         mtu: section.mtu,
+        prepared: usize::from(section.prepared),
         state_directory: config.root.clone(),
         namespace_directory: config.pod.namespace_directory.clone(),
-    };
+    }
+}
+
+async fn start_network(config: &Config) -> Result<Network, DaemonError> {
     let live: BTreeSet<String> = pod::recorded_sandboxes(&config.root).into_iter().collect();
-    Network::start(settings, &live)
+    Network::start(network_config(config), &live)
         .await
         .map_err(DaemonError::Network)
 }

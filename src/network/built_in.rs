@@ -103,8 +103,18 @@ impl BuiltInNetwork {
         self.open_ports(&mut routes, &plan.host_interface, &plan.redirects)
     }
 
+    /// Opens the host ports of a pod whose interface was prepared.
+    pub(super) fn open_ports_of(&self, plan: &Plan) -> Result<(), NetworkError> {
+        self.open_ports(&mut open()?, &plan.host_interface, &plan.redirects)
+    }
+
+    /// Whether nothing on the node is in its way, as far as is known.
+    pub(super) fn is_set_up(&self) -> bool {
+        self.known().is_some()
+    }
+
     /// Opens the host ports of a pod whose interface is there.
-    pub(super) fn open_ports(
+    fn open_ports(
         &self,
         routes: &mut RouteSocket,
         host_interface: &str,
@@ -160,8 +170,9 @@ impl BuiltInNetwork {
         }
     }
 
-    /// Removes bridge and table, and gives the node's sysctls back; a sentence for each of those.
+    /// Removes bridge and table, and gives the node's sysctls back; a sentence for each thing.
     pub(super) fn reset(config: &NetworkConfig) -> Result<Vec<String>, NetworkError> {
+        let mut sentences = Vec::new();
         let mut routes = open()?;
         let bridge = routes
             .link(&config.bridge)
@@ -170,14 +181,16 @@ impl BuiltInNetwork {
         if bridge.is_some_and(|link| bridge::check_own(&link).is_ok()) {
             bridge::remove_unknown_ports(&mut routes, &config.bridge, &BTreeSet::new())?;
             bridge::delete_link(&mut routes, &config.bridge)?;
+            sentences.push(format!("removed the bridge {}", config.bridge));
         }
         let table = bridge::table_name(&config.bridge);
-        match nftables::delete_table(&table) {
-            // Without nf_tables there is no table.
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT) => {}
-            Err(errno) => return Err(netlink("delete nf_tables table", &table, errno)),
+        if nftables::table_exists(&table) == Ok(true) {
+            nftables::delete_table(&table)
+                .map_err(|errno| netlink("delete nf_tables table", &table, errno))?;
+            sentences.push(format!("removed the nftables table inet {table}"));
         }
-        NodeSettings::below(&config.state_directory).restore()
+        sentences.extend(NodeSettings::below(&config.state_directory).restore()?);
+        Ok(sentences)
     }
 
     /// Creates the pair; if the bridge is gone, makes it again first.

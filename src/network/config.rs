@@ -36,6 +36,8 @@ pub struct NetworkConfig {
     pub subnet_v6: Option<Ipv6Subnet>,
     /// Largest packet of a pod's interface, in bytes. Default: as the interface of the node's default route.
     pub mtu: Option<u32>,
+    /// How many pods' networks are made ahead. Default 2.
+    pub prepared: usize,
     /// Below it, in `network/` and `cni/`, is one durable record per sandbox. Default `/var/lib/carpel`.
     pub state_directory: PathBuf,
     /// Where namespaces have paths, shared with `ip netns`. Default `/run/netns`.
@@ -51,6 +53,7 @@ impl Default for NetworkConfig {
             subnet: Ipv4Subnet::DEFAULT,
             subnet_v6: None,
             mtu: None,
+            prepared: 2,
             state_directory: PathBuf::from("/var/lib/carpel"),
             namespace_directory: PathBuf::from("/run/netns"),
         }

@@ -8,6 +8,17 @@ use super::config::NetworkConfig;
 use super::error::NetworkError;
 use super::route::{Link, Route, RouteSocket};
 
+/// Whether the built-in network can be on this node: nothing else has its subnets or the bridge's name. Changes nothing.
+///
+/// # Errors
+///
+/// `Conflict` names the object that is in the way; `InvalidArgument` for a configuration that cannot be.
+pub fn look_for_conflicts(config: &NetworkConfig) -> Result<(), NetworkError> {
+    config.check()?;
+    let mut routes = RouteSocket::open().map_err(|errno| netlink("open", "rtnetlink", errno))?;
+    check_conflicts(&mut routes, config)
+}
+
 /// Fails if an address or a route of the node that is not the bridge's overlaps the pods' subnets, if the bridge's name
 /// is somebody else's, or if the kernel lacks a family. Changes nothing.
 pub(super) fn check_conflicts(

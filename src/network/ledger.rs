@@ -80,6 +80,17 @@ pub(super) struct Plan {
     pub(super) ports: Vec<HostPort>,
     /// What they are made of.
     pub(super) redirects: Vec<Redirect>,
+    /// What there is of it.
+    pub(super) start: Start,
+}
+
+/// What there is of an attachment when an attach begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Nothing.
+    Nothing,
+    /// Everything but the host ports: it was prepared.
+    Prepared,
 }
 
 /// The name of the pods' interface, which everybody expects.
@@ -169,23 +180,64 @@ impl Ledger {
     ) -> Result<Begun, NetworkError> {
         let mut table = self.lock();
         match table.attached_or_busy(sandbox)? {
-            Some(attachment) => Ok(Begun::Already(attachment)),
             None => table.reserve(sandbox, ports).map(Begun::Started),
+            Some(_) if table.wants_ports(sandbox, ports) => {
+                table.add_ports(sandbox, ports).map(Begun::Started)
+            }
+            Some(attachment) => Ok(Begun::Already(attachment)),
         }
     }
 
-    /// Writes down what is about to be made; the file is to be synced.
-    pub(super) fn record_attach(&self, sandbox: &str, plan: &Plan) -> Result<File, NetworkError> {
-        let event = Event::AddStarted {
-            attachment: plan.attachment.clone(),
-            host_interface: plan.host_interface.clone(),
-        };
-        let record = self.records.append(sandbox, &event)?;
-        if plan.ports.is_empty() {
-            return Ok(record);
+    /// Writes down what is about to be made. A file that is returned is to be synced.
+    pub(super) fn record_attach(
+        &self,
+        sandbox: &str,
+        plan: &Plan,
+    ) -> Result<Option<File>, NetworkError> {
+        let mut record = None;
+        if plan.start == Start::Nothing {
+            let event = Event::AddStarted {
+                attachment: plan.attachment.clone(),
+                host_interface: plan.host_interface.clone(),
+            };
+            record = Some(self.records.append(sandbox, &event)?);
         }
-        let ports = plan.ports.clone();
-        self.records.append(sandbox, &Event::HostPorts { ports })
+        if !plan.ports.is_empty() {
+            let ports = plan.ports.clone();
+            self.records.append(sandbox, &Event::HostPorts { ports })?;
+        }
+        Ok(record)
+    }
+
+    /// Gives a sandbox what was attached under another name, which is no sandbox's, and notes that its namespace is
+    /// about to be bound. The attachment was synced when it was made; that it changed hands need not be, as a power
+    /// cut ends the pod as well.
+    pub(super) fn hand_over(
+        &self,
+        prepared: &str,
+        sandbox: &str,
+        path: PathBuf,
+    ) -> Result<(), NetworkError> {
+        let namespace = Event::Namespace { path: path.clone() };
+        self.records.append(prepared, &namespace)?;
+        self.records.rename(prepared, sandbox)?;
+        let mut table = self.lock();
+        if let Some(mut entry) = table.entries.remove(prepared) {
+            if let Some((attachment, _)) = &entry.add {
+                for address in table.places(attachment) {
+                    table.pool.hand_over(address, prepared, sandbox);
+                }
+            }
+            entry.namespace = Some(path);
+            table.entries.insert(sandbox.to_owned(), entry);
+        }
+        Ok(())
+    }
+
+    /// Whether there are so few addresses left that none should be taken for later.
+    pub(super) fn is_scarce(&self) -> bool {
+        const PLENTY: u32 = 16;
+        self.lock().pool.free() < PLENTY
     }
 
     /// Ends an attach of which nothing was made.
@@ -310,6 +362,11 @@ impl Ledger {
         entry.add.as_ref().map(|(attachment, _)| attachment.clone())
     }
 
+    /// Whether it has anything of the sandbox.
+    pub(super) fn knows(&self, sandbox: &str) -> bool {
+        self.lock().entries.contains_key(sandbox)
+    }
+
     /// All sandboxes.
     pub(super) fn sandboxes(&self) -> Vec<String> {
         self.lock().entries.keys().cloned().collect()
@@ -399,6 +456,32 @@ impl Table {
             host_interface,
             ports: ports.to_vec(),
             redirects,
+            start: Start::Nothing,
+        })
+    }
+
+    /// Whether an attached sandbox asks for host ports and has none.
+    fn wants_ports(&self, sandbox: &str, ports: &[HostPort]) -> bool {
+        let entry = self.entries.get(sandbox);
+        !ports.is_empty() && entry.is_some_and(|entry| entry.ports.is_empty())
+    }
+
+    /// Host ports for a sandbox that is attached.
+    fn add_ports(&mut self, sandbox: &str, ports: &[HostPort]) -> Result<Plan, NetworkError> {
+        self.check_ports(sandbox, ports)?;
+        let entry = self.entry(sandbox);
+        let Some((attachment, host_interface)) = entry.add.clone() else {
+            return Err(busy(sandbox, "released"));
+        };
+        let redirects = redirects(ports, &attachment)?;
+        entry.phase = Phase::Attaching;
+        entry.ports = ports.to_vec();
+        Ok(Plan {
+            attachment,
+            host_interface,
+            ports: ports.to_vec(),
+            redirects,
+            start: Start::Prepared,
         })
     }
 

@@ -14,6 +14,7 @@
 //!          │            ├─ forwarding     the node's sysctls and table
 //!          │            ├─ conntrack      flows past host ports
 //!          │            └─ status         who else drops packets
+//!          ├─ prepared                    the networks of the next pods
 //!          └─ release                     deletion off everybody's path
 //! route (rtnetlink), nftables ── netlink  messages to the kernel
 //! ```
@@ -29,6 +30,7 @@ mod conflicts;
 mod conntrack;
 mod error;
 mod forwarding;
+mod inspect;
 mod ledger;
 mod namespace;
 mod netlink;
@@ -36,6 +38,7 @@ mod nftables;
 mod node_settings;
 mod pool;
 mod port;
+mod prepared;
 mod record;
 mod recovery;
 mod release;
@@ -50,7 +53,9 @@ mod sysctl;
 pub use attachment::{Attachment, InterfaceStatistics, Ipv6Attachment};
 pub use cni::{CniConfig, CniError, PluginError, TemplateError};
 pub use config::{Mode, NetworkConfig};
+pub use conflicts::look_for_conflicts;
 pub use error::{NetworkError, NetworkErrorKind};
+pub use inspect::{InspectedPod, NetworkInspection, Presence, inspect};
 pub use namespace::NetworkNamespace;
 pub use port::{HostPort, Transport};
 pub use request::{PodRequest, Resolver};

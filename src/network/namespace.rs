@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +30,7 @@ const LOOPBACK: u32 = 1;
 /// A network namespace: its path, and an open descriptor that keeps it alive for as long as this value lives.
 #[derive(Debug, Clone)]
 pub struct NetworkNamespace {
+    /// Empty before it is bound.
     path: PathBuf,
     descriptor: Arc<OwnedFd>,
     /// rtnetlink inside, left by the thread that made the namespace, for the attachment that follows.
@@ -87,6 +88,18 @@ impl NetworkNamespace {
         })
     }
 
+    /// Gives it the path, below a directory that [`prepare_directory`] has seen.
+    pub(super) fn bind(mut self, path: &Path) -> Result<Self, NetworkError> {
+        occupy(path)?;
+        let own = format!("/proc/thread-self/fd/{}", self.descriptor.as_raw_fd());
+        if let Err(errno) = mount_bind(own, path) {
+            remove(path)?;
+            return Err(failed("bind", path, errno.into()));
+        }
+        self.path = path.to_owned();
+        Ok(self)
+    }
+
     fn failed(&self, step: &'static str, source: io::Error) -> NetworkError {
         failed(step, &self.path, source)
     }
@@ -101,38 +114,32 @@ pub(super) enum RouterAdvertisements {
     AsTheKernel,
 }
 
-/// Makes a namespace with `lo` up and binds it to `path`, below a directory that [`prepare_directory`] has seen.
+/// Makes a namespace with `lo` up. It has no path and lives as long as what is returned.
 pub(super) fn create(
-    path: &Path,
     advertisements: RouterAdvertisements,
 ) -> Result<NetworkNamespace, NetworkError> {
-    occupy(path)?;
-    let made = thread::scope(|scope| {
+    const STEP: &str = "start the thread of a network namespace";
+    thread::scope(|scope| {
         let joined = thread::Builder::new()
             .name("netns".to_owned())
-            .spawn_scoped(scope, || create_on_this_thread(path, advertisements))
-            .map_err(|source| NetworkError::Thread {
-                step: "start the thread of a network namespace",
-                source,
-            })?
+            .spawn_scoped(scope, || create_on_this_thread(advertisements))
+            .map_err(|source| NetworkError::Thread { step: STEP, source })?
             .join();
-        joined.unwrap_or_else(|_| Err(failed("make the namespace", path, Errno::CANCELED.into())))
-    });
-    if made.is_err() {
-        remove(path)?;
-    }
-    made
+        joined.unwrap_or_else(|_| {
+            let source = Errno::CANCELED.into();
+            Err(NetworkError::Thread { step: STEP, source })
+        })
+    })
 }
 
 /// The sequence on the thread that is used up by it.
 fn create_on_this_thread(
-    path: &Path,
     advertisements: RouterAdvertisements,
 ) -> Result<NetworkNamespace, NetworkError> {
-    const OWN: &str = "/proc/thread-self/ns/net";
+    let path = Path::new("/proc/thread-self/ns/net");
     carpel_linux::netns::unshare_network()
         .map_err(|source| failed("unshare(CLONE_NEWNET)", path, source))?;
-    let descriptor = File::open(OWN).map_err(|source| failed("open", path, source))?;
+    let descriptor = File::open(path).map_err(|source| failed("open", path, source))?;
     if advertisements == RouterAdvertisements::Ignored {
         sysctl::ignore_router_advertisements("default")
             .map_err(|source| failed("set accept_ra to 0", path, source))?;
@@ -142,9 +149,8 @@ fn create_on_this_thread(
     routes
         .set_up(LOOPBACK)
         .map_err(|errno| failed("bring lo up", path, errno.into()))?;
-    mount_bind(OWN, path).map_err(|errno| failed("bind", path, errno.into()))?;
     Ok(NetworkNamespace {
-        path: path.to_owned(),
+        path: PathBuf::new(),
         descriptor: Arc::new(descriptor.into()),
         routes: Arc::new(Mutex::new(Some(routes))),
     })

@@ -1,19 +1,25 @@
 //! The addresses of a subnet and who has them: pure, in memory; `record` makes it durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
 use super::subnet::Ipv4Subnet;
 
-/// Hands out the addresses of a subnet in turn, so that one just freed is the last to be used again.
+/// How many addresses rest at the most.
+const RESTING: usize = 4096;
+
+/// Hands out the addresses of a subnet in turn. One that was freed rests, so that nobody who still has it in mind meets
+/// another pod: it is used again when no other is left, the one that rested longest first.
 #[derive(Debug)]
 pub(super) struct AddressPool {
     first: u32,
     last: u32,
     /// The last address given out; the search goes on behind it.
     latest: u32,
-    /// Address → sandbox.
-    holders: BTreeMap<u32, String>,
+    /// Address → sandbox; nobody for one that rests.
+    holders: BTreeMap<u32, Option<String>>,
+    /// Those that rest, the longest first.
+    resting: VecDeque<u32>,
 }
 
 impl AddressPool {
@@ -25,6 +31,7 @@ impl AddressPool {
             last: u32::from(last),
             latest: u32::from(last),
             holders: BTreeMap::new(),
+            resting: VecDeque::new(),
         }
     }
 
@@ -36,9 +43,10 @@ impl AddressPool {
             return Ok(());
         }
         match self.holders.get(&address) {
-            Some(holder) if holder != sandbox => Err(holder.clone()),
+            Some(Some(holder)) if holder != sandbox => Err(holder.clone()),
             _ => {
-                self.holders.insert(address, sandbox.to_owned());
+                self.resting.retain(|resting| *resting != address);
+                self.holders.insert(address, Some(sandbox.to_owned()));
                 self.latest = address;
                 Ok(())
             }
@@ -49,22 +57,45 @@ impl AddressPool {
     pub(super) fn allocate(&mut self, sandbox: &str) -> Option<Ipv4Addr> {
         let found = self
             .gap(self.latest.saturating_add(1), self.last)
-            .or_else(|| self.gap(self.first, self.latest))?;
+            .or_else(|| self.gap(self.first, self.latest))
+            .or_else(|| self.resting.pop_front())?;
         self.latest = found;
-        self.holders.insert(found, sandbox.to_owned());
+        self.holders.insert(found, Some(sandbox.to_owned()));
         Some(Ipv4Addr::from(found))
     }
 
     /// Takes an address back, if this sandbox has it.
     pub(super) fn release(&mut self, address: Ipv4Addr, sandbox: &str) {
         let address = u32::from(address);
-        if self
-            .holders
-            .get(&address)
-            .is_some_and(|holder| holder == sandbox)
-        {
-            self.holders.remove(&address);
+        let Some(holder) = self.holders.get_mut(&address) else {
+            return;
+        };
+        if holder.as_deref() != Some(sandbox) {
+            return;
         }
+        *holder = None;
+        self.resting.push_back(address);
+        if self.resting.len() > RESTING
+            && let Some(rested) = self.resting.pop_front()
+        {
+            self.holders.remove(&rested);
+        }
+    }
+
+    /// Makes another sandbox the holder of an address.
+    pub(super) fn hand_over(&mut self, address: Ipv4Addr, from: &str, to: &str) {
+        if let Some(Some(holder)) = self.holders.get_mut(&u32::from(address))
+            && holder == from
+        {
+            to.clone_into(holder);
+        }
+    }
+
+    /// How many addresses nobody has.
+    pub(super) fn free(&self) -> u32 {
+        let held = self.holders.len().saturating_sub(self.resting.len());
+        self.size()
+            .saturating_sub(u32::try_from(held).unwrap_or(u32::MAX))
     }
 
     /// How many addresses there are.
@@ -72,7 +103,7 @@ impl AddressPool {
         self.last.saturating_sub(self.first).saturating_add(1)
     }
 
-    /// The first free address of `from..=to`.
+    /// The first address of `from..=to` that nobody has and that does not rest.
     fn gap(&self, from: u32, to: u32) -> Option<u32> {
         if from > to {
             return None;
@@ -144,24 +175,71 @@ mod tests {
         assert_eq!(pool.allocate("full"), None);
     }
 
+    /// What happens to a pool.
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// The sandbox of this number gets an address, or gives its own back.
+        Toggle(u8),
+        /// The daemon starts again: it knows the holders by their records.
+        Restart,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![20 => (0u8..16).prop_map(Step::Toggle), 1 => Just(Step::Restart)]
+    }
+
     proptest! {
         #[test]
-        fn no_address_has_two_holders(steps in proptest::collection::vec(0usize..12, 1..200)) {
-            let mut pool = AddressPool::new("10.63.0.0/28".parse().unwrap());
-            let mut held: BTreeMap<usize, Ipv4Addr> = BTreeMap::new();
-            for sandbox in steps {
-                if let Some(address) = held.remove(&sandbox) {
-                    pool.release(address, &sandbox.to_string());
-                } else {
-                    let address = pool.allocate(&sandbox.to_string());
-                    prop_assert!(address.is_some(), "13 addresses suffice for 12 sandboxes");
-                    let address = address.unwrap();
-                    prop_assert!(!held.values().any(|other| *other == address));
-                    prop_assert!(address >= Ipv4Addr::new(10, 63, 0, 2));
-                    prop_assert!(address <= Ipv4Addr::new(10, 63, 0, 14));
-                    held.insert(sandbox, address);
+        fn no_address_has_two_holders_and_what_was_freed_rests(
+            steps in proptest::collection::vec(step(), 1..300)
+        ) {
+            let subnet: Ipv4Subnet = "10.63.0.0/28".parse().unwrap();
+            let mut pool = AddressPool::new(subnet);
+            let mut held: BTreeMap<u8, Ipv4Addr> = BTreeMap::new();
+            let mut rests: Vec<Ipv4Addr> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Restart => {
+                        pool = AddressPool::new(subnet);
+                        rests.clear();
+                        for (sandbox, address) in &held {
+                            pool.reserve(*address, &sandbox.to_string()).unwrap();
+                        }
+                    }
+                    Step::Toggle(sandbox) => {
+                        let name = sandbox.to_string();
+                        if let Some(address) = held.remove(&sandbox) {
+                            pool.release(address, &name);
+                            rests.push(address);
+                        } else if let Some(address) = pool.allocate(&name) {
+                            prop_assert!(!held.values().any(|other| *other == address));
+                            prop_assert!(address >= Ipv4Addr::new(10, 63, 0, 2));
+                            prop_assert!(address <= Ipv4Addr::new(10, 63, 0, 14));
+                            if rests.contains(&address) {
+                                prop_assert_eq!(held.len() + rests.len(), 13, "others were left");
+                                prop_assert_eq!(address, rests.remove(0), "others rested longer");
+                            }
+                            held.insert(sandbox, address);
+                        } else {
+                            prop_assert_eq!(held.len(), 13);
+                        }
+                    }
                 }
+                prop_assert_eq!(usize::try_from(pool.free()).unwrap(), 13 - held.len());
             }
         }
+    }
+
+    #[test]
+    fn a_large_subnet_forgets_who_rested_long() {
+        let mut pool = AddressPool::new("10.63.0.0/16".parse().unwrap());
+        for number in 0..10_000 {
+            let address = pool.allocate("pod").unwrap();
+            assert_eq!(u32::from(address), 0x0a3f_0002 + number);
+            pool.release(address, "pod");
+        }
+        assert_eq!(pool.resting.len(), RESTING);
+        assert_eq!(pool.holders.len(), RESTING);
+        assert_eq!(pool.free(), pool.size());
     }
 }

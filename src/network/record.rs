@@ -68,7 +68,8 @@ pub(super) enum Progress {
 }
 
 impl Record {
-    fn apply(&mut self, event: Event) {
+    /// Adds a line.
+    pub(super) fn apply(&mut self, event: Event) {
         match event {
             Event::Namespace { path } => self.namespace = Some(path),
             Event::AddStarted {
@@ -108,6 +109,15 @@ impl Records {
             .create(&directory)
             .map_err(|source| failed("create the directory", &directory, source))?;
         Ok(Self { directory })
+    }
+
+    /// The records below a state directory, which need not be there; nothing is made.
+    pub(super) fn look(state_directory: &Path) -> Result<Vec<(String, Record)>, NetworkError> {
+        let directory = state_directory.join("network");
+        if !directory.exists() {
+            return Ok(Vec::new());
+        }
+        Self { directory }.load()
     }
 
     /// All records by sandbox, the oldest file first.
@@ -188,6 +198,13 @@ impl Records {
         File::open(&self.directory)
             .and_then(|directory| directory.sync_all())
             .map_err(failed)
+    }
+
+    /// Gives a record another sandbox's name, in one step.
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), NetworkError> {
+        let path = self.path(from);
+        fs::rename(&path, self.path(to))
+            .map_err(|source| failed("rename the record", &path, source))
     }
 
     /// Forgets a sandbox.

@@ -3,8 +3,35 @@
 use super::bridge;
 use super::error::NetworkError;
 use super::namespace;
-use super::record::{Record, Records};
+use super::record::{Event, Record, Records};
 use super::route::RouteSocket;
+
+/// Releases the attachments of sandboxes whose interface is not there any more: a reboot took it, and with it what the
+/// host ports led to. Address and ports are free.
+pub(super) fn release_what_is_gone(
+    records: &Records,
+    live: &mut [(String, Record)],
+) -> Result<(), NetworkError> {
+    let mut routes =
+        RouteSocket::open().map_err(|errno| bridge::netlink("open", "rtnetlink", errno))?;
+    let links = routes
+        .links()
+        .map_err(|errno| bridge::netlink("list interfaces", "of the node", errno))?;
+    for (sandbox, record) in live {
+        let gone = record.add.as_ref().is_some_and(|(_, host_interface)| {
+            !links.iter().any(|link| link.name == *host_interface)
+        });
+        if gone {
+            tracing::info!(
+                sandbox,
+                "the sandbox's interface is gone: its address is free"
+            );
+            records.append(sandbox, &Event::Released)?;
+            record.apply(Event::Released);
+        }
+    }
+    Ok(())
+}
 
 /// Removes what a daemon left for a sandbox that is no more; the record last.
 pub(super) fn remove_leftover(

@@ -36,7 +36,7 @@ pub(super) struct Job {
 }
 
 /// Closes the host ports of an attachment that is to go, and forgets the flows through them.
-pub(super) fn close_ports(ledger: &Ledger, table: &str, job: &mut Job) -> Result<(), NetworkError> {
+fn close_ports(ledger: &Ledger, table: &str, job: &mut Job) -> Result<(), NetworkError> {
     if job.redirects.is_empty() {
         return Ok(());
     }
@@ -50,18 +50,60 @@ pub(super) fn close_ports(ledger: &Ledger, table: &str, job: &mut Job) -> Result
     ledger.ports_closed(&job.sandbox)
 }
 
-/// Starts the thread. It ends when the sender is dropped and the last job is done. The queue needs no bound of
-/// its own: a sandbox is in it once at most.
-pub(super) fn start(ledger: Arc<Ledger>, table: String) -> Result<Sender<Job>, NetworkError> {
-    let (sender, receiver) = channel();
-    thread::Builder::new()
-        .name("network-release".to_owned())
-        .spawn(move || run(&receiver, &ledger, &table))
-        .map_err(|source| NetworkError::Thread {
-            step: "start the thread that deletes interfaces",
-            source,
-        })?;
-    Ok(sender)
+/// The way to the thread. The queue needs no bound of its own: a sandbox is in it once at most.
+#[derive(Debug, Clone)]
+pub(super) struct Releases {
+    sender: Sender<Job>,
+    ledger: Arc<Ledger>,
+    table: Arc<str>,
+}
+
+impl Releases {
+    /// Starts the thread. It ends when the last of these is dropped and the last job is done.
+    pub(super) fn start(ledger: Arc<Ledger>, table: &str) -> Result<Self, NetworkError> {
+        let (sender, receiver) = channel();
+        let releases = Self {
+            sender,
+            ledger: Arc::clone(&ledger),
+            table: table.into(),
+        };
+        let table = Arc::clone(&releases.table);
+        thread::Builder::new()
+            .name("network-release".to_owned())
+            .spawn(move || run(&receiver, &ledger, &table))
+            .map_err(|source| NetworkError::Thread {
+                step: "start the thread that deletes interfaces",
+                source,
+            })?;
+        Ok(releases)
+    }
+
+    /// Releases what a sandbox has, if it is not on its way already.
+    pub(super) fn release(&self, sandbox: &str) {
+        if let Some(job) = self.ledger.begin_release(sandbox) {
+            self.close_and_send(job);
+        }
+    }
+
+    /// Closes the ports at once, as the next pod may ask for them, and hands the rest on.
+    pub(super) fn close_and_send(&self, mut job: Job) {
+        if let Err(error) = close_ports(&self.ledger, &self.table, &mut job) {
+            // The thread tries it again until it works.
+            tracing::warn!(sandbox = job.sandbox, %error, "host ports are closed later");
+        }
+        self.send(job);
+    }
+
+    /// Hands a job on.
+    pub(super) fn send(&self, job: Job) {
+        if let Err(error) = self.sender.send(job) {
+            // The thread never ends before its sender; if it did, the next start releases what is recorded.
+            tracing::error!(
+                sandbox = error.0.sandbox,
+                "nobody deletes pods' interfaces any more"
+            );
+        }
+    }
 }
 
 fn run(receiver: &Receiver<Job>, ledger: &Ledger, table: &str) {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::attachment::{Attachment, InterfaceStatistics};
@@ -13,12 +12,13 @@ use super::built_in::BuiltInNetwork;
 use super::cni::{Cni, CniError, NetworkList, Scan};
 use super::config::{Mode, NetworkConfig};
 use super::error::NetworkError;
-use super::ledger::{self, Begun, Ledger, Plan};
+use super::ledger::{self, Begun, Ledger, Plan, Start};
 use super::namespace::{self, NetworkNamespace, RouterAdvertisements};
 use super::port::HostPort;
+use super::prepared::{Prepared, Taken};
 use super::record::Records;
 use super::recovery;
-use super::release::{self, Job};
+use super::release::Releases;
 use super::request::PodRequest;
 use super::status::NetworkStatus;
 use super::sysctl;
@@ -36,9 +36,9 @@ struct Inner {
     ledger: Arc<Ledger>,
     cni: Cni,
     /// Started with the daemon, or with the first pod that needs it.
-    built_in: OnceLock<BuiltInNetwork>,
+    built_in: OnceLock<BuiltIn>,
     starting: Mutex<()>,
-    release: Mutex<Sender<Job>>,
+    releases: Releases,
     /// Whether the namespace directory has been made a shared mount.
     directory: Mutex<Directory>,
 }
@@ -49,10 +49,17 @@ enum Directory {
     Prepared,
 }
 
+/// The built-in network, and what it has made ahead.
+#[derive(Debug)]
+struct BuiltIn {
+    network: Arc<BuiltInNetwork>,
+    prepared: Prepared,
+}
+
 /// What attaches the next pod.
 enum Way<'a> {
     Cni(Scan, Arc<NetworkList>),
-    BuiltIn(&'a BuiltInNetwork),
+    BuiltIn(&'a BuiltIn),
 }
 
 impl Network {
@@ -77,7 +84,7 @@ impl Network {
     pub async fn status(&self) -> NetworkStatus {
         let inner = Arc::clone(&self.inner);
         let looked = blocking("look at the network", move || match inner.way()? {
-            Way::BuiltIn(built_in) => Ok((built_in.status(), None)),
+            Way::BuiltIn(built_in) => Ok((built_in.network.status(), None)),
             Way::Cni(scan, network) => Ok((NetworkStatus::cni(&scan), Some(network))),
         });
         match looked.await {
@@ -122,19 +129,34 @@ impl Network {
     ///
     /// `Conflict` if the sandbox has one already.
     pub async fn create_namespace(&self, sandbox: &str) -> Result<NetworkNamespace, NetworkError> {
+        self.create_namespace_with(sandbox, &BTreeMap::new()).await
+    }
+
+    /// The same with sysctls (`net.…`) that are set in it. If one that was prepared suits, that is taken, and what
+    /// [`Network::attach`] makes is there already.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if the sandbox has one already, `InvalidArgument` for a name that is no sysctl of a network
+    /// namespace; after `System` for a value that the kernel refused, the namespace is there all the same.
+    pub async fn create_namespace_with(
+        &self,
+        sandbox: &str,
+        sysctls: &BTreeMap<String, String>,
+    ) -> Result<NetworkNamespace, NetworkError> {
         let path = self.namespace_path(sandbox)?;
+        for name in sysctls.keys() {
+            sysctl::path(name)?;
+        }
         let inner = Arc::clone(&self.inner);
-        let sandbox = sandbox.to_owned();
+        let (sandbox, sysctls) = (sandbox.to_owned(), sysctls.clone());
         blocking("make a network namespace", move || {
             inner.prepare_directory()?;
-            inner.ledger.begin_namespace(&sandbox, path.clone())?;
-            let made = namespace::create(&path, inner.advertisements());
-            if let Err(error) = &made
-                && !matches!(error, NetworkError::NamespaceExists { .. })
-            {
-                inner.ledger.end_namespace(&sandbox)?;
+            let Taken { namespace, missing } = inner.namespace(&sandbox, path, sysctls)?;
+            if !missing.is_empty() {
+                namespace.inside("set sysctls", || sysctl::apply(&missing))??;
             }
-            made
+            Ok(namespace)
         })
         .await
     }
@@ -183,6 +205,11 @@ impl Network {
         pod: &PodRequest,
     ) -> Result<Vec<IpAddr>, NetworkError> {
         check_id(sandbox)?;
+        // One that was prepared for it is taken, whatever attaches the next pod.
+        if self.attachment(sandbox).is_some() {
+            let attached = self.attach(sandbox, namespace, &pod.ports).await?;
+            return Ok(attached.addresses());
+        }
         let inner = Arc::clone(&self.inner);
         let network = blocking("choose the network", move || match inner.way()? {
             Way::BuiltIn(_) => Ok(None),
@@ -200,8 +227,8 @@ impl Network {
         }
     }
 
-    /// Gives the pod its interface, address, default route and host ports on the built-in bridge. A second time returns the same. The caller's
-    /// giving up does not leave it half-way: it ends, and can be detached.
+    /// Gives the pod its interface, address, default route and host ports on the built-in bridge. A second time returns
+    /// the same. The caller's giving up does not leave it half-way: it ends, and can be detached.
     ///
     /// # Errors
     ///
@@ -240,14 +267,13 @@ impl Network {
         let Some(job) = self.inner.ledger.begin_release(sandbox) else {
             return Ok(());
         };
+        let releases = self.inner.releases.clone();
         if job.redirects.is_empty() {
-            self.inner.release(job);
+            releases.send(job);
             return Ok(());
         }
-        // The next pod may ask for the same ports.
-        let inner = Arc::clone(&self.inner);
         blocking("close host ports", move || {
-            inner.close_and_release(job);
+            releases.close_and_send(job);
             Ok(())
         })
         .await
@@ -288,6 +314,15 @@ impl Network {
         .await
     }
 
+    /// How many networks are made for pods that come.
+    #[must_use]
+    pub fn prepared(&self) -> usize {
+        self.inner
+            .built_in
+            .get()
+            .map_or(0, |started| started.prepared.count())
+    }
+
     /// The pod's attachment, if it is complete.
     #[must_use]
     pub fn attachment(&self, sandbox: &str) -> Option<Attachment> {
@@ -325,13 +360,30 @@ impl Network {
         .await
     }
 
+    /// Ends the making of networks for pods that come, and releases those that are there: before the daemon ends.
+    ///
+    /// # Errors
+    ///
+    /// `System` if a thread could not be started.
+    pub async fn stop(&self) -> Result<(), NetworkError> {
+        let inner = Arc::clone(&self.inner);
+        let going = blocking("release prepared networks", move || {
+            Ok(inner.built_in.get().map(|started| started.prepared.clear()))
+        });
+        for name in going.await?.unwrap_or_default() {
+            self.wait_released(&name).await;
+        }
+        Ok(())
+    }
+
     /// Removes everything that the network made on this node: attachments, namespaces, bridge, table, records; and
-    /// gives its sysctls back.
+    /// gives its sysctls back, a sentence for each.
     ///
     /// # Errors
     ///
     /// The first step that did not work; calling again goes on.
-    pub async fn reset(&self) -> Result<(), NetworkError> {
+    pub async fn reset(&self) -> Result<Vec<String>, NetworkError> {
+        self.stop().await?;
         let mut sandboxes = self.inner.ledger.sandboxes();
         sandboxes.extend(self.inner.cni.sandboxes());
         for sandbox in sandboxes {
@@ -341,13 +393,10 @@ impl Network {
         }
         let inner = Arc::clone(&self.inner);
         blocking("reset the network", move || {
-            if matches!(inner.config.mode, Mode::Auto | Mode::BuiltIn) {
-                for sentence in BuiltInNetwork::reset(&inner.config)? {
-                    tracing::info!("{sentence}");
-                }
-            }
+            let sentences = BuiltInNetwork::reset(&inner.config)?;
             inner.cni.remove_directory()?;
-            inner.records.remove_directory()
+            inner.records.remove_directory()?;
+            Ok(sentences)
         })
         .await
     }
@@ -376,56 +425,99 @@ impl Inner {
         let record = blocking("record an attachment", move || {
             inner.ledger.record_attach(&id, &announced)
         });
-        let record = match record.await {
-            Ok(record) => record,
-            Err(error) => {
+        let record = match (record.await, plan.start) {
+            (Ok(record), _) => record,
+            (Err(error), Start::Nothing) => {
                 self.ledger.cancel_attach(&sandbox);
                 return Err(error);
             }
+            (Err(error), Start::Prepared) => return self.finish(sandbox, &plan, Err(error)).await,
         };
         // The record is in the page cache, which is what a dying daemon needs. That it reaches the disk matters only
         // for a power cut, which takes the interfaces as well: so both go on at the same time.
         let (inner, id) = (Arc::clone(&self), sandbox.clone());
-        let sync = blocking("sync a record", move || inner.ledger.sync(&id, &record));
+        let sync = async move {
+            match record {
+                Some(record) => {
+                    blocking("sync a record", move || inner.ledger.sync(&id, &record)).await
+                }
+                None => Ok(()),
+            }
+        };
         let (inner, made) = (Arc::clone(&self), Arc::clone(&plan));
-        let make = blocking("attach a pod", move || match inner.built_in.get() {
-            Some(built_in) => built_in.attach(&made, &namespace),
-            None => Err(NetworkError::Disabled),
+        let make = blocking("attach a pod", move || {
+            match (inner.built_in.get(), made.start) {
+                (None, _) => Err(NetworkError::Disabled),
+                (Some(started), Start::Nothing) => started.network.attach(&made, &namespace),
+                (Some(started), Start::Prepared) => started.network.open_ports_of(&made),
+            }
         });
         let (synced, made) = tokio::join!(sync, make);
-        let outcome = made.and(synced);
+        self.finish(sandbox, &plan, made.and(synced)).await
+    }
+
+    async fn finish(
+        self: Arc<Self>,
+        sandbox: String,
+        plan: &Arc<Plan>,
+        outcome: Result<(), NetworkError>,
+    ) -> Result<Attachment, NetworkError> {
+        let plan = Arc::clone(plan);
         blocking("finish an attachment", move || {
             let (result, job) = self.ledger.finish_attach(&sandbox, outcome);
             if let Some(job) = job {
-                self.close_and_release(job);
+                self.releases.close_and_send(job);
             }
             result.map(|()| plan.attachment.clone())
         })
         .await
     }
 
-    fn close_and_release(&self, mut job: Job) {
-        let table = bridge::table_name(&self.config.bridge);
-        if let Err(error) = release::close_ports(&self.ledger, &table, &mut job) {
-            // The thread tries it again until it works.
-            tracing::warn!(sandbox = job.sandbox, %error, "host ports are closed later");
+    /// A namespace for the sandbox, prepared or new, and the sysctls that are still to be set in it.
+    fn namespace(
+        &self,
+        sandbox: &str,
+        path: PathBuf,
+        sysctls: BTreeMap<String, String>,
+    ) -> Result<Taken, NetworkError> {
+        let way = self.way();
+        if !self.ledger.knows(sandbox)
+            && let Ok(Way::BuiltIn(built_in)) = &way
+            && let Some(taken) = built_in.prepared.take(sandbox, &path, &sysctls)?
+        {
+            return Ok(taken);
         }
-        self.release(job);
+        // The built-in network has no IPv6 router, so a packet that claims to come from one comes from a pod.
+        let advertisements = match way {
+            Ok(Way::BuiltIn(_)) => RouterAdvertisements::Ignored,
+            Ok(Way::Cni(..)) | Err(_) => RouterAdvertisements::AsTheKernel,
+        };
+        self.ledger.begin_namespace(sandbox, path.clone())?;
+        let made = namespace::create(advertisements).and_then(|namespace| namespace.bind(&path));
+        if let Err(error) = &made
+            && !matches!(error, NetworkError::NamespaceExists { .. })
+        {
+            self.ledger.end_namespace(sandbox)?;
+        }
+        Ok(Taken {
+            namespace: made?,
+            missing: sysctls,
+        })
     }
 
-    fn release(&self, job: Job) {
-        let sender = self.release.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = sender.send(job) {
-            // The thread never ends before its sender; if it did, the next start releases what is recorded.
-            tracing::error!(
-                sandbox = error.0.sandbox,
-                "nobody deletes pods' interfaces any more"
-            );
-        }
-    }
-
-    /// What attaches the next pod.
+    /// What attaches the next pod. While CNI does, the built-in network makes nothing ahead.
     fn way(&self) -> Result<Way<'_>, NetworkError> {
+        let way = self.look_for_way();
+        if let Some(started) = self.built_in.get() {
+            started.prepared.keep(match way {
+                Ok(Way::BuiltIn(_)) => self.config.prepared,
+                Ok(Way::Cni(..)) | Err(_) => 0,
+            });
+        }
+        way
+    }
+
+    fn look_for_way(&self) -> Result<Way<'_>, NetworkError> {
         let scan = match self.config.mode {
             Mode::None => return Err(NetworkError::Disabled),
             Mode::BuiltIn => return self.built_in().map(Way::BuiltIn),
@@ -448,21 +540,22 @@ impl Inner {
     }
 
     /// The built-in network, started if it was not needed before.
-    fn built_in(&self) -> Result<&BuiltInNetwork, NetworkError> {
+    fn built_in(&self) -> Result<&BuiltIn, NetworkError> {
         let _alone = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(started) = self.built_in.get() {
             return Ok(started);
         }
-        let started = BuiltInNetwork::start(&self.config, Arc::clone(&self.ledger))?;
-        Ok(self.built_in.get_or_init(|| started))
-    }
-
-    /// The built-in network has no IPv6 router, so a packet that claims to come from one comes from a pod.
-    fn advertisements(&self) -> RouterAdvertisements {
-        match self.way() {
-            Ok(Way::BuiltIn(_)) => RouterAdvertisements::Ignored,
-            Ok(Way::Cni(..)) | Err(_) => RouterAdvertisements::AsTheKernel,
-        }
+        let network = Arc::new(BuiltInNetwork::start(
+            &self.config,
+            Arc::clone(&self.ledger),
+        )?);
+        let prepared = Prepared::start(
+            self.config.prepared,
+            Arc::clone(&self.ledger),
+            Arc::clone(&network),
+            self.releases.clone(),
+        )?;
+        Ok(self.built_in.get_or_init(|| BuiltIn { network, prepared }))
     }
 
     fn prepare_directory(&self) -> Result<(), NetworkError> {
@@ -486,15 +579,16 @@ fn start(
     config.check()?;
     let records = Records::open(&config.state_directory)?;
     let cni_records = Records::open_directory(config.state_directory.join("cni"))?;
-    let (live_records, leftovers): (Vec<_>, Vec<_>) = records
+    let (mut live_records, leftovers): (Vec<_>, Vec<_>) = records
         .load()?
         .into_iter()
         // What CNI still has to detach keeps its namespace.
         .partition(|(sandbox, _)| live.contains(sandbox) || cni_records.has(sandbox));
+    recovery::release_what_is_gone(&records, &mut live_records)?;
     let ledger = Arc::new(Ledger::new(&config, records.clone(), live_records));
     let cni = Cni::open(config.cni.clone(), Arc::clone(&ledger), cni_records, live)?;
     let table = bridge::table_name(&config.bridge);
-    let release = Mutex::new(release::start(Arc::clone(&ledger), table)?);
+    let releases = Releases::start(Arc::clone(&ledger), &table)?;
     let inner = Inner {
         config,
         records,
@@ -502,7 +596,7 @@ fn start(
         cni,
         built_in: OnceLock::new(),
         starting: Mutex::new(()),
-        release,
+        releases,
         directory: Mutex::new(Directory::Unknown),
     };
     // A conflict is told before anything is changed; that CNI is not configured yet is no reason not to start.

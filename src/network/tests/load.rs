@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{on_a_node, remove};
+use super::super::{Network, NetworkConfig};
+use super::{Node, on_a_node, remove};
 
 #[test]
 fn root_fifty_pods_by_ten_workers_get_fifty_addresses() {
@@ -70,37 +71,52 @@ fn root_fifty_pods_by_ten_workers_get_fifty_addresses() {
 #[test]
 #[ignore = "a measurement: run it alone, in release"]
 fn root_measure_one_pod_after_the_other() {
-    on_a_node(|node| async move {
-        let network = node.start(&[]).await;
-        let mut steps = [const { Vec::new() }; 5];
-        for number in 0..200 {
-            let sandbox = format!("pod-{number}");
-            let started = Instant::now();
-            let namespace = network.create_namespace(&sandbox).await.unwrap();
-            steps[0].push(started.elapsed());
-            let started = Instant::now();
-            drop(network.attach(&sandbox, &namespace, &[]).await.unwrap());
-            steps[1].push(started.elapsed());
-            let started = Instant::now();
-            network.detach(&sandbox).await.unwrap();
-            steps[2].push(started.elapsed());
-            let started = Instant::now();
-            network.wait_released(&sandbox).await;
-            steps[3].push(started.elapsed());
-            drop(namespace);
-            let started = Instant::now();
-            network.remove_namespace(&sandbox).await.unwrap();
-            steps[4].push(started.elapsed());
+    for prepared in [0, 2] {
+        on_a_node(move |node| async move { measure(&node, prepared).await });
+    }
+}
+
+async fn measure(node: &Node, prepared: usize) {
+    let config = NetworkConfig {
+        prepared,
+        ..node.config()
+    };
+    let network = Network::start(config, &BTreeSet::new()).await.unwrap();
+    let mut steps = [const { Vec::new() }; 5];
+    for number in 0..100 {
+        // As on a node where pods come now and then.
+        while network.prepared() < prepared {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        for (step, name) in steps.iter_mut().zip([
-            "namespace",
-            "attach",
-            "detach",
-            "released",
-            "remove_namespace",
-        ]) {
-            step.sort();
-            println!("{name}: median {:?} p99 {:?}", step[100], step[197]);
-        }
-    });
+        let sandbox = format!("pod-{number}");
+        let started = Instant::now();
+        let namespace = network.create_namespace(&sandbox).await.unwrap();
+        steps[0].push(started.elapsed());
+        let started = Instant::now();
+        drop(network.attach(&sandbox, &namespace, &[]).await.unwrap());
+        steps[1].push(started.elapsed());
+        let started = Instant::now();
+        network.detach(&sandbox).await.unwrap();
+        steps[2].push(started.elapsed());
+        drop(namespace);
+        let started = Instant::now();
+        network.remove_namespace(&sandbox).await.unwrap();
+        steps[3].push(started.elapsed());
+        let started = Instant::now();
+        network.wait_released(&sandbox).await;
+        steps[4].push(started.elapsed());
+    }
+    for (step, name) in steps.iter_mut().zip([
+        "namespace",
+        "attach",
+        "detach",
+        "remove_namespace",
+        "released",
+    ]) {
+        step.sort();
+        println!(
+            "{prepared} prepared, {name}: median {:?} p99 {:?}",
+            step[50], step[98]
+        );
+    }
 }

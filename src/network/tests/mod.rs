@@ -8,6 +8,7 @@ mod load;
 mod node;
 mod pods;
 mod ports;
+mod prepared;
 mod restart;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,8 @@ impl Node {
             subnet: "10.63.0.0/16".parse().unwrap(),
             state_directory: self.directory.path().join("state"),
             namespace_directory: self.directory.path().join("netns"),
+            // Tests count what there is.
+            prepared: 0,
             ..NetworkConfig::default()
         }
     }

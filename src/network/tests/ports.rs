@@ -228,6 +228,7 @@ fn root_a_pod_does_not_reach_what_listens_on_the_nodes_loopback() {
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         // It is the guard that stops it.
         nftables::delete_table("carpel").unwrap();
+        listener.set_read_timeout(Some(PATIENCE)).unwrap();
         client.send_to(b"let me in", "127.0.0.1:7777").unwrap();
         assert_eq!(listener.recv_from(&mut [0; 16]).unwrap().0, 9);
     });

@@ -3,10 +3,10 @@
 use std::fs;
 use std::io::Write;
 
-use super::super::NetworkErrorKind;
-use super::super::record;
 use super::super::route::RouteSocket;
-use super::{greet, on_a_node, pod, remove};
+use super::super::{NetworkErrorKind, namespace, nftables, record};
+use super::ports::{AT_PORT_8080, tcp};
+use super::{greet, on_a_node, pod, pod_with_ports, remove, without_nat};
 
 #[test]
 fn root_what_a_dead_daemon_left_is_removed_and_what_lives_is_kept() {
@@ -84,5 +84,36 @@ fn root_a_bridge_that_somebody_deleted_is_made_again() {
         let network = node.start(&["one", "two"]).await;
         greet(Some(&one), Some(&two), at_two.address);
         assert_eq!(network.attachment("two"), Some(at_two));
+    });
+}
+
+#[test]
+fn root_after_a_reboot_addresses_and_ports_of_the_pods_before_are_free() {
+    on_a_node(|node| async move {
+        let network = node.start(&[]).await;
+        if without_nat(&network).await {
+            return;
+        }
+        let (namespace, at_old) = pod_with_ports(&network, "old", &[AT_PORT_8080]).await;
+        drop((network, namespace));
+        // What a reboot takes: interfaces, rules, mounts. The sandbox itself is still known.
+        let mut routes = RouteSocket::open().unwrap();
+        for link in routes.links().unwrap().iter().filter(|link| !link.loopback) {
+            // The other end of a pair may have gone with the first.
+            routes.delete_link(&link.name).ok();
+        }
+        nftables::delete_table("carpel").unwrap();
+        namespace::remove(&node.config().namespace_directory.join("carpel-old")).unwrap();
+
+        let network = node.start(&["old"]).await;
+        assert_eq!(network.attachment("old"), None);
+        let (new, at_new) = pod_with_ports(&network, "new", &[AT_PORT_8080]).await;
+        assert_eq!(at_new.address, at_old.address);
+        assert!(tcp(None, &new, 80, "127.0.0.1:8080".parse().unwrap()).is_ok());
+        drop(new);
+        remove(&network, "old").await;
+        remove(&network, "new").await;
+        let counts = node.counts();
+        assert_eq!((counts["records"], counts["namespaces"]), (0, 0));
     });
 }
