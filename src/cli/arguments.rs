@@ -24,6 +24,9 @@ pub(super) enum Command {
     /// Pull, import, export, list, inspect and remove images
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Show the built-in pod network of this node, or remove it
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Show the versions of this program and of the daemon
     Version(VersionArguments),
     /// Print, check and explain the configuration file
@@ -147,6 +150,32 @@ pub(super) struct ListArguments {
     pub(super) output: TableOrJson,
     #[command(flatten)]
     pub(super) daemon: DaemonAddress,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NetworkCommand {
+    /// Show bridge, subnets, and the pods with addresses and host ports; works without the daemon
+    Status(NetworkStatusArguments),
+    /// Remove bridge, interfaces, nftables table and records without a trace, while the daemon is stopped
+    Reset(ResetArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NetworkStatusArguments {
+    #[command(flatten)]
+    pub(super) file: ConfigFile,
+    /// How the network is printed
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub(super) output: TableOrJson,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResetArguments {
+    #[command(flatten)]
+    pub(super) file: ConfigFile,
+    /// Also if pods have a network, which they lose
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ mod doctor;
 mod endpoint;
 mod error;
 mod image;
+mod network;
 mod open_files;
 mod program;
 mod serve;

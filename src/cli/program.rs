@@ -7,7 +7,7 @@ use clap::Parser;
 use super::arguments::{Arguments, Command};
 use super::error::CliError;
 use super::writer::{self, Writer};
-use super::{configuration, doctor, image, serve, version};
+use super::{configuration, doctor, image, network, serve, version};
 
 /// Runs the command of the process's arguments. Exit code 1: it did not work; 2: it was not understood;
 /// 130: it was interrupted, as shells have it.
@@ -39,6 +39,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments, &mut output),
         Command::Image(command) => image::run(command, &mut output),
+        Command::Network(command) => network::run(&command, &mut output),
         Command::Version(arguments) => version::run(&arguments, &mut output),
         Command::Config(command) => configuration::run(&command, &mut output),
     }?;

@@ -52,6 +52,12 @@ pub enum DaemonError {
     /// The pod network.
     #[error("pod network")]
     Network(#[source] NetworkError),
+    /// Pods would lose their network.
+    #[error("pods have a network: {pods}; remove them first, or say --force")]
+    PodsRun {
+        /// Which ones.
+        pods: String,
+    },
     /// The image store.
     #[error("image store")]
     Images(#[source] ImageError),

@@ -7,10 +7,12 @@ mod error;
 mod host;
 mod images;
 mod lock;
+mod network_reset;
 mod networks;
 mod run;
 mod shims;
 mod streams;
 
 pub use error::DaemonError;
-pub use run::{Inherited, run};
+pub use network_reset::{NodeNetwork, RunningPods, inspect_network, reset_network};
+pub use run::{Inherited, network_config, run};

@@ -48,5 +48,5 @@ pub use pods::Pods;
 pub use process_streams::{
     ProcessInput, ProcessOutput, ProcessStreams, Terminal, TerminalSize, WantedStreams,
 };
-pub use recovery::recorded_sandboxes;
+pub use recovery::{recorded_name, recorded_sandboxes};
 pub use view::*;

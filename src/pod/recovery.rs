@@ -46,6 +46,13 @@ pub fn recorded_sandboxes(root: &Path) -> Vec<String> {
     names(&root.join("pods"))
 }
 
+/// Namespace and name of a sandbox that is recorded below a root.
+pub fn recorded_name(root: &Path, sandbox_id: &str) -> Option<(String, String)> {
+    let identity = PodDirectories::new(root, root, sandbox_id).sandbox_record();
+    let metadata = read::<SandboxRecord>(&identity)?.config.metadata;
+    Some((metadata.namespace, metadata.name))
+}
+
 /// Finds all pods. What has no identity is cleaned away.
 pub(super) async fn recover(parts: &Parts, index: &Arc<Index>) -> Vec<Recovered> {
     let settings = &parts.settings;

@@ -3,8 +3,9 @@
 use super::finding::Finding;
 use super::firewall;
 use super::host::Host;
-use crate::config::{Config, NetworkMode};
-use crate::network;
+use crate::config::{Config, NetworkMode, NetworkSection};
+use crate::daemon;
+use crate::network::{self, NetworkError};
 
 pub(super) fn findings(host: &Host, config: &Config) -> Vec<Finding> {
     let section = &config.network;
@@ -32,6 +33,8 @@ pub(super) fn findings(host: &Host, config: &Config) -> Vec<Finding> {
     };
     let mut findings = vec![nftables(answer), forwarding(host), bridge_filter(host)];
     findings.extend(foreign_firewall(drops));
+    let settings = daemon::network_config(config);
+    findings.push(subnet(section, network::look_for_conflicts(&settings)));
     findings
 }
 
@@ -43,6 +46,25 @@ fn by_cni(found: Result<String, network::CniAbsence>) -> Finding {
             absence.to_string(),
             "only pods in the host's network run, until there is a configuration",
             "install a CNI plugin; the daemon takes its configuration up without a restart",
+        ),
+    }
+}
+
+fn subnet(section: &NetworkSection, looked: Result<(), NetworkError>) -> Finding {
+    match looked {
+        Ok(()) => Finding::ok(
+            "pod subnet",
+            format!(
+                "nothing else has {} or the name {}",
+                section.subnet,
+                section.bridge.as_str()
+            ),
+        ),
+        Err(error) => Finding::warn(
+            "pod subnet",
+            error.to_string(),
+            "pods with a network do not run until the way is free",
+            "take the other out of the way, or choose another subnet or bridge in the configuration",
         ),
     }
 }
@@ -131,6 +153,26 @@ mod tests {
         let broken = first(&config);
         assert_eq!(broken.level, Level::Warn);
         assert!(broken.fact.contains("10-empty.conflist"), "{broken:?}");
+    }
+
+    #[test]
+    fn what_has_the_subnet_is_named() {
+        let section = NetworkSection::default();
+        let taken = NetworkError::InterfaceTaken {
+            name: "carpel0".into(),
+            kind: "veth".into(),
+        };
+        let finding = subnet(&section, Err(taken));
+        assert_eq!(finding.level, Level::Warn);
+        assert!(
+            finding.fact.contains("interface carpel0 exists"),
+            "{finding:?}"
+        );
+        let finding = subnet(&section, Ok(()));
+        assert_eq!(
+            finding.fact,
+            "nothing else has 10.63.0.0/16 or the name carpel0"
+        );
     }
 
     #[test]
