@@ -60,6 +60,12 @@ integration: ## run crictl against RUNTIME=carpel|containerd in nodes in a box
 	@RUNTIME=$(RUNTIME) $(lane) run integration \
 	    cargo test --package carpel-integration --no-fail-fast -- --show-output --test-threads 2
 
+.PHONY: soak-network
+soak-network: ## 500 pods with a network up and down, then again with the daemon killed at random moments
+	@$(MAKE) node-carpel
+	@CHURN_PODS=500 $(lane) run soak-network \
+	    cargo test --package carpel-integration --test network_churn -- --show-output --test-threads 1
+
 .PHONY: conformance conformance-accept
 conformance: ## run critest against RUNTIME, compare with integration/critest/expected.txt (FOCUS=regex, NETWORK=cni)
 	@$(MAKE) node-$(RUNTIME)

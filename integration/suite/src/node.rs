@@ -178,6 +178,15 @@ impl Node {
         command
     }
 
+    /// A variable of the node; empty if it has no such.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> &str {
+        let mut variables = self.environment.iter();
+        variables
+            .find(|(found, _)| found == name)
+            .map_or("", |(_, value)| value)
+    }
+
     /// The daemon's pid inside the node.
     #[must_use]
     pub fn daemon_pid(&self) -> u32 {
