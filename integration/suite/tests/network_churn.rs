@@ -52,6 +52,7 @@ fn insist(node: &Node, arguments: &[&str]) -> String {
         }
         said = String::from_utf8_lossy(&output.stderr).into_owned();
         if let Some(sandbox) = left_not_ready(&said) {
+            println!("sandbox {sandbox} was left not ready, and keeps its pod's name");
             remove(node, sandbox);
         }
         None
@@ -59,8 +60,8 @@ fn insist(node: &Node, arguments: &[&str]) -> String {
     answer.unwrap_or_else(|| panic!("crictl {}: {said}", arguments.join(" ")))
 }
 
-/// The sandbox that has the name of a pod and did not live through the death of the daemon: a kubelet removes it, too,
-/// and makes another.
+/// The sandbox that has the name of a pod and was not ready after the daemon had been killed. Why it is kept is not
+/// understood yet; here it is told and removed, so that what this test is about, leaks, is seen behind it.
 fn left_not_ready(said: &str) -> Option<&str> {
     let (_, rest) = said.split_once("desc = sandbox ")?;
     let (sandbox, why) = rest.split_once(':')?;
