@@ -11,7 +11,7 @@ use super::super::{HostPort, Network, NetworkErrorKind, NetworkNamespace, Transp
 use super::{on_a_node, outside, pod, pod_with_ports, remove, without_nat};
 
 /// Longer than any exchange takes, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long nothing must come.
 const SILENCE: Duration = Duration::from_millis(300);
 
@@ -41,6 +41,20 @@ pub(super) fn at<T: Send>(place: Option<&NetworkNamespace>, work: impl FnOnce() 
     }
 }
 
+/// Binds when the address is free. A process that another test starts at this moment has copies of this one's
+/// descriptors, also of a listener that is closed here, until it executes its program.
+fn once_free<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::yield_now();
+            }
+            bound => return bound,
+        }
+    }
+}
+
 /// An exchange over TCP: the address that the server saw.
 pub(super) fn tcp(
     client: Option<&NetworkNamespace>,
@@ -49,7 +63,9 @@ pub(super) fn tcp(
     to: SocketAddr,
 ) -> io::Result<IpAddr> {
     let any = if to.is_ipv4() { "0.0.0.0" } else { "::" };
-    let listener = at(Some(server), || TcpListener::bind((any, port)))?;
+    let listener = at(Some(server), || {
+        once_free(|| TcpListener::bind((any, port)))
+    })?;
     listener.set_nonblocking(true)?;
     let stream = at(client, || TcpStream::connect_timeout(&to, PATIENCE))?;
     let deadline = Instant::now() + PATIENCE;
@@ -76,7 +92,7 @@ fn udp(
     to: SocketAddr,
 ) -> io::Result<IpAddr> {
     let any = if to.is_ipv4() { "0.0.0.0" } else { "::" };
-    let listener = at(Some(server), || UdpSocket::bind((any, port)))?;
+    let listener = at(Some(server), || once_free(|| UdpSocket::bind((any, port))))?;
     listener.set_read_timeout(Some(PATIENCE))?;
     client.set_read_timeout(Some(PATIENCE))?;
     client.send_to(b"question", to)?;

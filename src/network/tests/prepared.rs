@@ -96,9 +96,14 @@ fn root_a_pod_has_no_sysctl_that_another_asked_for() {
         assert_eq!(network.attachment("none"), None);
         assert!(network.attach("none", &none, &[]).await.is_ok());
         drop(none);
-        // What nobody wants any more made room.
+        // What nobody wants any more made room. One that was being made for "other" meanwhile makes room in turn.
         until_prepared(&network, 1).await;
         drop(network.create_namespace("like-none").await.unwrap());
+        if network.attachment("like-none").is_none() {
+            remove(&network, "like-none").await;
+            until_prepared(&network, 1).await;
+            drop(network.create_namespace("like-none").await.unwrap());
+        }
         assert!(network.attachment("like-none").is_some());
         // Defaults are for interfaces that come later, so the interface must not be there.
         until_prepared(&network, 1).await;
