@@ -143,10 +143,11 @@ impl Build {
             };
             files::make_directory(&directories.container_records()).map_err(file_error)?;
             files::make_directory(&directories.live).map_err(file_error)?;
-            record::write_sandbox(&directories, &identity)
-                .map_err(|error| persist_error(subject.clone(), "record the sandbox", error))?;
+            // In this order: an identity without live state is a pod whose live state was lost, and is kept.
             record::write_live(&directories, &pod)
                 .map_err(|error| persist_error(subject.clone(), "record the state", error))?;
+            record::write_sandbox(&directories, &identity)
+                .map_err(|error| persist_error(subject.clone(), "record the sandbox", error))?;
             files::write_pod_files(&directories, &pod.config).map_err(file_error)?;
             if !pod.config.log_directory.is_empty() {
                 files::make_log_directory(pod.config.log_directory.as_ref()).map_err(file_error)?;

@@ -1,6 +1,6 @@
 //! What the integration tests share: a node in a box (`node`), crictl in it
-//! (`crictl`), the requests they send (`request`), an image of their own (`image`) and what a node holds
-//! (`inventory`). The tests are in `tests/` and run against Carpel, or against
+//! (`crictl`), the requests they send (`request`), an image of their own (`image`), the daemon's system
+//! calls (`trace`) and what a node holds (`inventory`). The tests are in `tests/` and run against Carpel, or against
 //! containerd with `RUNTIME=containerd`, which proves the tests.
 //!
 //! Not for: tests of Carpel as a library, and anything that needs no daemon.
@@ -17,4 +17,5 @@ pub mod image;
 pub mod inventory;
 pub mod node;
 pub mod request;
+pub mod trace;
 pub mod wait;

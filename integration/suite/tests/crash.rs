@@ -246,62 +246,6 @@ fn root_a_hundred_kills_in_a_pull_leave_whole_images_only() {
     node.finish();
 }
 
-/// A call of the daemon as strace shows it.
-struct Call {
-    name: String,
-    text: String,
-}
-
-/// Runs crictl while strace watches the daemon, or says why not.
-fn traced(node: &Node, options: &[&str], arguments: &[&str]) -> Result<(bool, Vec<Call>), String> {
-    let output = node.work.join("trace");
-    let mut strace = node
-        .command("strace")
-        .args([
-            "--follow-forks",
-            "--decode-fds=path",
-            "--string-limit=4096",
-            "--output",
-        ])
-        .arg(&output)
-        .args(options)
-        .args(["--attach", &node.daemon_pid().to_string()])
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("strace: {error}"))?;
-    let pid = node.daemon_pid();
-    let status = node.proc().join(pid.to_string()).join("status");
-    let is_traced = || {
-        let text = std::fs::read_to_string(&status).unwrap();
-        text.lines()
-            .any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
-    };
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !is_traced() {
-        if strace.try_wait().unwrap().is_some() || Instant::now() > deadline {
-            return Err("strace cannot attach".to_owned());
-        }
-        std::thread::yield_now();
-    }
-    let is_success = node.crictl(arguments).status.success();
-    rustix::process::kill_process(
-        rustix::process::Pid::from_raw(i32::try_from(strace.id()).unwrap()).unwrap(),
-        rustix::process::Signal::INT,
-    )
-    .unwrap();
-    strace.wait().unwrap();
-    let text = std::fs::read_to_string(output).unwrap();
-    let calls = text.lines().filter_map(|line| {
-        let (_, call) = line.split_once(' ')?;
-        let (name, _) = call.trim_start().split_once('(')?;
-        Some(Call {
-            name: name.to_owned(),
-            text: call.to_owned(),
-        })
-    });
-    Ok((is_success, calls.collect()))
-}
-
 /// The calls that make something durable or visible.
 const ORDER: &str = "--trace=fsync,fdatasync,syncfs,rename,renameat,renameat2";
 
@@ -311,14 +255,15 @@ fn root_nothing_is_visible_before_it_is_durable() {
         return;
     };
     let image = Served::start(&node, LAYERS);
-    let (is_success, calls) = match traced(&node, &[ORDER], &["pull", &image.name]) {
+    let traced = match node.traced(&[ORDER], &["pull", &image.name]) {
         Ok(traced) => traced,
         Err(why) => {
             println!("SKIP {why}");
             return;
         }
     };
-    assert!(is_success);
+    assert!(traced.is_success);
+    let calls = traced.calls;
     let root = node.work.join("root").display().to_string();
     let before = |place: usize, name: &str, path: &str| {
         let earlier = &calls[..place];
@@ -392,7 +337,7 @@ fn root_a_disk_that_refuses_leaves_whole_images_only() {
         if !folder.is_empty() {
             options.extend(["--trace-path", &path]);
         }
-        let (is_success, _) = match traced(&node, &options, &["pull", &image.name]) {
+        let traced = match node.traced(&options, &["pull", &image.name]) {
             Ok(traced) => traced,
             Err(why) => {
                 println!("SKIP {why}");
@@ -400,7 +345,7 @@ fn root_a_disk_that_refuses_leaves_whole_images_only() {
             }
         };
         let when = format!("{when} {folder}");
-        assert!(!is_success, "{when}");
+        assert!(!traced.is_success, "{when}");
         if fault.contains("KILL") {
             let daemon = node.daemon_pid();
             wait_for("the daemon's end", CLEAN_DEADLINE, || {
