@@ -39,6 +39,8 @@ pub(super) struct Inner {
     /// The root of the hierarchy, which all paths count from.
     pub(super) root: OwnedFd,
     pub(super) controllers: BTreeSet<String>,
+    /// `2MB` and the like, from the smallest.
+    pub(super) huge_page_sizes: Vec<String>,
     pub(super) missing_controllers: MissingControllers,
     driver: Driver,
     /// What is known to be in the cgroup.subtree_control of a cgroup, by path.
@@ -97,6 +99,7 @@ impl Cgroups {
                 mountpoint: mountpoint.to_owned(),
                 root,
                 controllers,
+                huge_page_sizes: huge_page_sizes(),
                 missing_controllers: config.missing_controllers,
                 driver: config.driver,
                 prepared: Mutex::new(HashMap::new()),
@@ -176,6 +179,13 @@ impl Inner {
     pub(super) fn host_path(&self, path: &str) -> PathBuf {
         self.mountpoint.join(path.trim_start_matches('/'))
     }
+}
+
+/// A machine without huge pages has no such folder.
+fn huge_page_sizes() -> Vec<String> {
+    let entries = std::fs::read_dir("/sys/kernel/mm/hugepages");
+    let names = entries.into_iter().flatten().flatten();
+    super::details::huge_page_sizes(names.filter_map(|entry| entry.file_name().into_string().ok()))
 }
 
 fn is_cgroup2(path: &Path) -> bool {

@@ -7,6 +7,7 @@
 
 mod apply;
 mod config;
+mod details;
 mod devices;
 mod directory;
 mod error;
@@ -21,6 +22,7 @@ mod statistics;
 mod tests;
 
 pub use config::{CgroupConfig, Driver, MissingControllers};
+pub use details::{Details, HugePages};
 pub use devices::{DeviceAccess, DeviceRule, device_access};
 pub use directory::Cgroup;
 pub use error::{CgroupError, CgroupErrorKind};

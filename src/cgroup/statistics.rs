@@ -39,6 +39,10 @@ pub struct Memory {
     pub file: u64,
     /// `shmem`: tmpfs and shared memory, which only swap can take.
     pub shmem: u64,
+    /// `file_mapped`: what of `file` is mapped.
+    pub file_mapped: u64,
+    /// Memory of the kernel's own; before Linux 5.18 the sum of what it tells of it.
+    pub kernel: u64,
     /// `inactive_file`: what goes first under pressure.
     pub inactive_file: u64,
     /// `pgfault`.
@@ -138,7 +142,7 @@ impl Cgroup {
     /// `NotFound` if the cgroup is gone, or a failed system call.
     pub fn statistics(&self) -> Result<Statistics, CgroupError> {
         Ok(Statistics {
-            cpu: cpu(&self.read("cpu.stat")?),
+            cpu: self.cpu()?,
             memory: self.memory()?,
             pids: self.process_count()?,
             io: self.io()?,
@@ -176,6 +180,11 @@ impl Cgroup {
             anonymous: value("anon"),
             file: value("file"),
             shmem: value("shmem"),
+            file_mapped: value("file_mapped"),
+            kernel: stat.get("kernel").copied().unwrap_or_else(|| {
+                let parts = ["kernel_stack", "pagetables", "percpu", "sock", "slab"];
+                parts.map(value).iter().sum()
+            }),
             inactive_file: value("inactive_file"),
             page_faults: value("pgfault"),
             major_page_faults: value("pgmajfault"),
@@ -220,15 +229,40 @@ impl Cgroup {
     }
 
     fn process_count(&self) -> Result<u64, CgroupError> {
-        if self.inner.controllers.contains("pids")
-            && let Some(text) = self.read_if_present("pids.current")?
-        {
-            return Ok(number(&text).unwrap_or(0));
+        match self.counted_pids()? {
+            Some(count) => Ok(count),
+            None => Ok(u64::try_from(self.all_pids()?.len()).unwrap_or(u64::MAX)),
         }
-        Ok(u64::try_from(self.all_pids()?.len()).unwrap_or(u64::MAX))
     }
 
-    fn io(&self) -> Result<Option<Vec<IoDevice>>, CgroupError> {
+    /// `pids.current`: processes and threads; `None` without the controller.
+    ///
+    /// # Errors
+    ///
+    /// A failed system call.
+    pub fn counted_pids(&self) -> Result<Option<u64>, CgroupError> {
+        if !self.inner.controllers.contains("pids") {
+            return Ok(None);
+        }
+        let text = self.read_if_present("pids.current")?;
+        Ok(text.map(|text| number(&text).unwrap_or(0)))
+    }
+
+    /// `cpu.stat`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the cgroup is gone, or a failed system call.
+    pub fn cpu(&self) -> Result<Cpu, CgroupError> {
+        Ok(cpu(&self.read("cpu.stat")?))
+    }
+
+    /// `io.stat`; `None` without the controller.
+    ///
+    /// # Errors
+    ///
+    /// A failed system call.
+    pub fn io(&self) -> Result<Option<Vec<IoDevice>>, CgroupError> {
         if !self.inner.controllers.contains("io") {
             return Ok(None);
         }
@@ -237,7 +271,7 @@ impl Cgroup {
 }
 
 /// A lone number; `max` is none.
-fn number(text: &str) -> Option<u64> {
+pub(super) fn number(text: &str) -> Option<u64> {
     text.trim_end().parse().ok()
 }
 

@@ -69,6 +69,14 @@ pub struct InterfaceStatistics {
     pub tx_bytes: u64,
     /// Packets that could not be sent.
     pub tx_errors: u64,
+    /// Received packets.
+    pub rx_packets: u64,
+    /// Received packets that were dropped.
+    pub rx_dropped: u64,
+    /// Sent packets.
+    pub tx_packets: u64,
+    /// Packets that were dropped instead of sent.
+    pub tx_dropped: u64,
 }
 
 /// The prefix of the names of interfaces on the node.

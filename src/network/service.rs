@@ -354,6 +354,10 @@ impl Network {
                     rx_errors: link.rx_errors,
                     tx_bytes: link.tx_bytes,
                     tx_errors: link.tx_errors,
+                    rx_packets: link.rx_packets,
+                    rx_dropped: link.rx_dropped,
+                    tx_packets: link.tx_packets,
+                    tx_dropped: link.tx_dropped,
                 })
                 .collect())
         })

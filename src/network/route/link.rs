@@ -67,6 +67,14 @@ pub(in crate::network) struct Link {
     pub(in crate::network) tx_bytes: u64,
     /// Send errors.
     pub(in crate::network) tx_errors: u64,
+    /// Received packets.
+    pub(in crate::network) rx_packets: u64,
+    /// Received packets that were dropped.
+    pub(in crate::network) rx_dropped: u64,
+    /// Sent packets.
+    pub(in crate::network) tx_packets: u64,
+    /// Packets that were dropped instead of sent.
+    pub(in crate::network) tx_dropped: u64,
 }
 
 /// A veth pair: one end a port of a bridge here, the other in a pod's namespace.
@@ -259,7 +267,12 @@ fn parse(payload: &[u8]) -> Option<Link> {
                     .is_some_and(|state| state == [FORWARDING]);
             }
             IFLA_STATS64 => {
-                // struct rtnl_link_stats64: rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors, …
+                // struct rtnl_link_stats64: rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors,
+                // rx_dropped, tx_dropped, …
+                link.rx_packets = counter(value, 0);
+                link.tx_packets = counter(value, 1);
+                link.rx_dropped = counter(value, 6);
+                link.tx_dropped = counter(value, 7);
                 link.rx_bytes = counter(value, 2);
                 link.tx_bytes = counter(value, 3);
                 link.rx_errors = counter(value, 4);
