@@ -14,6 +14,7 @@ mod container;
 mod deadline;
 mod from_cri;
 mod image;
+mod metrics;
 mod pod_sandbox;
 mod pods;
 mod runtime;
@@ -30,10 +31,11 @@ mod unbuilt;
 mod wire;
 
 pub use client::{
-    Archive, Client, ClientError, Condition, ContainerSummary, ExplainDepth, ExplainRequest,
-    Explained, ExplainedSource, Exported, HostTrust, ImageDetails, ImageSummary, Imported, Prune,
-    Pruned, PrunedImage, Pull, PulledLayer, PulledLayerState, RuntimeState, SourceAnswers,
-    Verification, VerifiedStore, VerifyFinding, VerifyProgress, VerifyTarget, Version,
+    Archive, Client, ClientError, Condition, ContainerSummary, EventContainer, EventSandbox,
+    Events, ExplainDepth, ExplainRequest, Explained, ExplainedSource, Exported, HostTrust,
+    ImageDetails, ImageSummary, Imported, Prune, Pruned, PrunedImage, Pull, PulledLayer,
+    PulledLayerState, ReportedEvent, RuntimeState, SourceAnswers, Verification, VerifiedStore,
+    VerifyFinding, VerifyProgress, VerifyTarget, Version,
 };
 pub use pods::PodService;
 pub use serve::{CgroupDriver, ServeError, Settings, serve};

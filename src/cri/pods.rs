@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::oci::{ContainerConfig, LinuxResources, SandboxConfig};
 use crate::pod::{
-    ContainerFilter, ContainerStatistics, ContainerView, ExecCommand, ExecOutput, PodError, Pods,
-    RuntimeReport, SandboxFilter, SandboxStatistics, SandboxView,
+    ContainerFilter, ContainerStatistics, ContainerView, ExecCommand, ExecOutput, PodError,
+    PodEvents, PodSnapshot, Pods, RuntimeReport, SandboxFigures, SandboxFilter, SandboxStatistics,
+    SandboxView,
 };
 
 /// Sandboxes and containers. Dropping a future gives up waiting and nothing else: the procedure goes on.
@@ -24,7 +25,12 @@ pub trait PodService: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// `NotFound` if there is no such sandbox.
-    fn sandbox_status(&self, id: &str) -> Result<SandboxView, PodError>;
+    fn pod_snapshot(&self, id: &str) -> Result<PodSnapshot, PodError>;
+    /// CRI GetContainerEvents.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` while too many clients listen.
+    fn events(&self) -> Result<PodEvents, PodError>;
     /// CRI ListPodSandbox.
     fn list_sandboxes(&self, filter: &SandboxFilter) -> Vec<SandboxView>;
     /// CRI CreateContainer; the container's id.
@@ -89,6 +95,8 @@ pub trait PodService: Clone + Send + Sync + 'static {
         &self,
         filter: &SandboxFilter,
     ) -> impl Future<Output = Vec<SandboxStatistics>> + Send;
+    /// CRI ListPodSandboxMetrics.
+    fn list_sandbox_figures(&self) -> impl Future<Output = Vec<SandboxFigures>> + Send;
     /// CRI UpdateRuntimeConfig.
     fn set_pod_networks(&self, networks: &str)
     -> impl Future<Output = Result<(), PodError>> + Send;
@@ -113,8 +121,12 @@ impl PodService for Pods {
         self.remove_sandbox(id).await
     }
 
-    fn sandbox_status(&self, id: &str) -> Result<SandboxView, PodError> {
-        self.sandbox_status(id)
+    fn pod_snapshot(&self, id: &str) -> Result<PodSnapshot, PodError> {
+        self.pod_snapshot(id)
+    }
+
+    fn events(&self) -> Result<PodEvents, PodError> {
+        self.events()
     }
 
     fn list_sandboxes(&self, filter: &SandboxFilter) -> Vec<SandboxView> {
@@ -182,6 +194,10 @@ impl PodService for Pods {
 
     async fn list_sandbox_statistics(&self, filter: &SandboxFilter) -> Vec<SandboxStatistics> {
         self.list_sandbox_statistics(filter).await
+    }
+
+    async fn list_sandbox_figures(&self) -> Vec<SandboxFigures> {
+        self.list_sandbox_figures().await
     }
 
     async fn set_pod_networks(&self, networks: &str) -> Result<(), PodError> {

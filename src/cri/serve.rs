@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, stream};
 use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use super::admin::AdminServer;
@@ -92,10 +93,12 @@ pub async fn serve<P: PodService>(
     let (listener, name) = socket.into_parts();
     let listener =
         UnixListener::from_std(listener).map_err(|source| ServeError::Listen { source })?;
+    let stopping = CancellationToken::new();
     let runtime = RuntimeServer {
         pods,
         cgroup_driver: settings.cgroup_driver,
         urls: settings.urls,
+        stopping: stopping.clone(),
     };
     let image = ImageServer {
         images: images.clone(),
@@ -126,7 +129,10 @@ pub async fn serve<P: PodService>(
     let mut server = std::pin::pin!(server);
     tokio::select! {
         outcome = &mut server => return outcome.map_err(|source| ServeError::Server { source }),
-        () = shutdown => drop(stop),
+        () = shutdown => {
+            stopping.cancel();
+            drop(stop);
+        }
     }
     match tokio::time::timeout(DRAIN, server).await {
         Ok(outcome) => outcome.map_err(|source| ServeError::Server { source }),

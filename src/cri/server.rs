@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::CgroupDriver;
 use super::container;
 use super::image;
+use super::metrics;
 use super::pod_sandbox;
 use super::pods::PodService;
 use super::runtime;
@@ -24,6 +26,8 @@ pub(super) struct RuntimeServer<P> {
     pub(super) pods: P,
     pub(super) cgroup_driver: CgroupDriver,
     pub(super) urls: Arc<dyn StreamUrls>,
+    /// Ends the calls that would never end.
+    pub(super) stopping: CancellationToken,
 }
 
 /// Images.
@@ -301,21 +305,21 @@ impl<P: PodService> RuntimeService for RuntimeServer<P> {
         &self,
         _request: Request<wire::GetEventsRequest>,
     ) -> Result<Response<Self::GetContainerEventsStream>, Status> {
-        Err(unbuilt::refuse("GetContainerEvents"))
+        container::events::events(&self.pods, self.stopping.clone()).map(Response::new)
     }
 
     async fn list_metric_descriptors(
         &self,
         _request: Request<wire::ListMetricDescriptorsRequest>,
     ) -> Result<Response<wire::ListMetricDescriptorsResponse>, Status> {
-        Err(unbuilt::refuse("ListMetricDescriptors"))
+        Ok(Response::new(metrics::descriptors()))
     }
 
     async fn list_pod_sandbox_metrics(
         &self,
         _request: Request<wire::ListPodSandboxMetricsRequest>,
     ) -> Result<Response<wire::ListPodSandboxMetricsResponse>, Status> {
-        Err(unbuilt::refuse("ListPodSandboxMetrics"))
+        Ok(Response::new(metrics::list(&self.pods).await))
     }
 
     type StreamPodSandboxMetricsStream = Answers<wire::StreamPodSandboxMetricsResponse>;
@@ -324,7 +328,7 @@ impl<P: PodService> RuntimeService for RuntimeServer<P> {
         &self,
         _request: Request<wire::StreamPodSandboxMetricsRequest>,
     ) -> Result<Response<Self::StreamPodSandboxMetricsStream>, Status> {
-        Err(unbuilt::refuse("StreamPodSandboxMetrics"))
+        Ok(Response::new(metrics::stream(&self.pods).await))
     }
 
     async fn runtime_config(

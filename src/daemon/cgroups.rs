@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::readings::{self, HeldCgroups};
 use crate::cgroup::{
-    Cgroup, CgroupError, CgroupErrorKind, Cgroups, DeviceAccess, Memory, PodCgroup, Write,
-    device_access,
+    Cgroup, CgroupError, CgroupErrorKind, Cgroups, DeviceAccess, PodCgroup, Write, device_access,
 };
 use crate::config::ShimCgroup;
 use crate::oci::{LinuxResources, OciError, OciErrorKind, linux_resources};
 use crate::pod::{
-    CgroupReading, MemoryStatistics, PodCgroups, PodError, PodErrorKind, SandboxCgroups, Subject,
+    CgroupDetails, CgroupReading, PodCgroups, PodError, PodErrorKind, SandboxCgroups, Subject,
 };
 
 /// The name of the shim's leaf when it is in the pod's cgroup.
@@ -23,6 +23,7 @@ const SHIM_LEAF: &str = "shim";
 pub(super) struct NodeCgroups {
     cgroups: Cgroups,
     shim_cgroup: ShimCgroup,
+    held: HeldCgroups,
 }
 
 impl NodeCgroups {
@@ -31,6 +32,7 @@ impl NodeCgroups {
         Self {
             cgroups,
             shim_cgroup,
+            held: HeldCgroups::default(),
         }
     }
 
@@ -38,6 +40,23 @@ impl NodeCgroups {
         self.cgroups
             .pod(parent, sandbox_id)
             .map_err(|error| told(sandbox(sandbox_id), "name its cgroup", error))
+    }
+
+    fn read_held<T>(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        container_id: Option<&str>,
+        read: impl Fn(&Cgroup) -> Result<T, CgroupError>,
+    ) -> Result<T, PodError> {
+        let pod = self.pod(parent, sandbox_id)?;
+        let open = || match container_id {
+            Some(id) => pod.open_leaf(id),
+            None => pod.open(),
+        };
+        self.held
+            .read(sandbox_id, container_id, open, read)
+            .map_err(|error| told(sandbox(sandbox_id), "read its cgroup", error))
     }
 
     /// The shim's group; `None` if it is not there.
@@ -170,6 +189,7 @@ impl PodCgroups for NodeCgroups {
         sandbox_id: &str,
         container_id: &str,
     ) -> Result<(), PodError> {
+        self.held.forget_container(sandbox_id, container_id);
         let leaf = self.pod(parent, sandbox_id)?.open_leaf(container_id);
         remove(leaf)
             .await
@@ -186,6 +206,7 @@ impl PodCgroups for NodeCgroups {
     }
 
     async fn remove_sandbox(&self, parent: &str, sandbox_id: &str) -> Result<(), PodError> {
+        self.held.forget_sandbox(sandbox_id);
         let pod = self.pod(parent, sandbox_id)?;
         let removed = tokio::task::spawn_blocking(move || pod.remove()).await;
         let step = "remove its cgroups";
@@ -203,23 +224,16 @@ impl PodCgroups for NodeCgroups {
         sandbox_id: &str,
         container_id: Option<&str>,
     ) -> Result<CgroupReading, PodError> {
-        let pod = self.pod(parent, sandbox_id)?;
-        let opened = match container_id {
-            Some(id) => pod.open_leaf(id),
-            None => pod.open(),
-        };
-        let failed = |error| told(sandbox(sandbox_id), "read its cgroup", error);
-        let cgroup = opened.map_err(failed)?;
-        let statistics = cgroup.statistics().map_err(failed)?;
-        let memory = match &statistics.memory {
-            Some(counted) => memory(counted),
-            None => resident_memory(&cgroup.all_pids().map_err(failed)?),
-        };
-        Ok(CgroupReading {
-            cpu_usage_nanoseconds: statistics.cpu.usage_microseconds.saturating_mul(1000),
-            memory: Some(memory),
-            process_count: Some(statistics.pids),
-        })
+        self.read_held(parent, sandbox_id, container_id, readings::reading)
+    }
+
+    fn details(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        container_id: Option<&str>,
+    ) -> Result<CgroupDetails, PodError> {
+        self.read_held(parent, sandbox_id, container_id, readings::details)
     }
 
     fn container_path(&self, parent: &str, sandbox_id: &str, container_id: &str) -> String {
@@ -235,38 +249,6 @@ fn limits(container_id: &str, resources: &LinuxResources) -> Result<Vec<Write>, 
         linux_resources(resources).map_err(|error| refused(container(container_id), error))?;
     crate::cgroup::writes(&specified)
         .map_err(|error| told(container(container_id), "calculate its limits", error))
-}
-
-fn memory(memory: &Memory) -> MemoryStatistics {
-    let working_set_bytes = memory.working_set();
-    MemoryStatistics {
-        timestamp: 0,
-        usage_bytes: memory.current,
-        working_set_bytes,
-        rss_bytes: memory.anonymous,
-        available_bytes: memory
-            .limit
-            .map_or(0, |limit| limit.saturating_sub(working_set_bytes)),
-        page_faults: memory.page_faults,
-        major_page_faults: memory.major_page_faults,
-        swap_usage_bytes: memory.swap_current,
-    }
-}
-
-/// Without a memory controller: what the processes have in memory, shared pages counted for each (proc_pid_statm(5)).
-fn resident_memory(pids: &[i32]) -> MemoryStatistics {
-    let page_bytes = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
-    let resident = |pid: &i32| -> Option<u64> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-        text.split(' ').nth(1)?.parse().ok()
-    };
-    let bytes = pids.iter().filter_map(resident).sum::<u64>() * page_bytes;
-    MemoryStatistics {
-        usage_bytes: bytes,
-        working_set_bytes: bytes,
-        rss_bytes: bytes,
-        ..MemoryStatistics::default()
-    }
 }
 
 /// One that is not there is `None`.

@@ -6,11 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 
+use super::readings::device_name;
 use crate::image::{ErrorKind, Image, ImageError, ImageKind, Images};
 use crate::oci::ImageDefaults;
 use crate::pod::{
-    ContainerImage, ContainerImages, PodError, PodErrorKind, PreparedImages, RootDirectories,
-    Subject, WritableLayer,
+    ContainerImage, ContainerImages, FilesystemFigures, PodError, PodErrorKind, PreparedImages,
+    RootDirectories, Subject, WritableLayer,
 };
 use crate::snapshot::{self, Measurement, SnapshotError};
 
@@ -119,6 +120,17 @@ impl ContainerImages for NodeImages {
                 None
             }
         }
+    }
+
+    fn filesystem(&self, path: &str) -> Option<FilesystemFigures> {
+        let figures = rustix::fs::statvfs(path).ok()?;
+        let device = rustix::fs::stat(path).ok()?.st_dev;
+        Some(FilesystemFigures {
+            device: device_name(rustix::fs::major(device), rustix::fs::minor(device)),
+            bytes: figures.f_blocks.saturating_mul(figures.f_frsize),
+            inodes: figures.f_files,
+            free_inodes: figures.f_ffree,
+        })
     }
 }
 

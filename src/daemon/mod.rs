@@ -9,6 +9,8 @@ mod images;
 mod lock;
 mod network_reset;
 mod networks;
+mod processes;
+mod readings;
 mod run;
 mod shims;
 mod streams;

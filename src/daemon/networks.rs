@@ -106,6 +106,10 @@ impl SandboxNetworks for NodeNetworks {
                 rx_errors: interface.rx_errors,
                 tx_bytes: interface.tx_bytes,
                 tx_errors: interface.tx_errors,
+                rx_packets: interface.rx_packets,
+                rx_dropped: interface.rx_dropped,
+                tx_packets: interface.tx_packets,
+                tx_dropped: interface.tx_dropped,
             })
             .collect()
     }

@@ -36,7 +36,7 @@ pub(super) async fn run(context: Context, id: String) -> Outcome {
         Err(error) => match remove_container::remove(&context, &id).await {
             Ok(()) => Err(Failure::clean(error)),
             Err(undo) => {
-                tracing::warn!(container = %id, error = %super::driver::chain(&undo), "not undone");
+                tracing::warn!(container = %id, error = %super::error::chain(&undo), "not undone");
                 Err(Failure::leftovers(error))
             }
         },

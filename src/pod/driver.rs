@@ -17,18 +17,20 @@ use tokio::time::Instant;
 use super::admission::{Closing, Job, Request, Verdict, admit};
 use super::clock;
 use super::container_state::{self, ContainerPhase};
-use super::error::{PodError, Subject};
+use super::ends::{end, end_all, new_container, started};
+use super::error::{PodError, Subject, chain};
+use super::events::{Events, Origin};
 use super::index::Index;
 use super::parts::Parts;
 use super::procedure::{Change, Context, Failure, Left, Outcome, ShimEvents};
 use super::record;
 use super::sandbox_state::{Container, Pod, SandboxPhase};
 use super::slot::{Command, PodSlot, Reply};
+use super::told::Told;
 use super::{
     create_container, reconnect, remove_container, remove_sandbox, run_sandbox, start_container,
     stop_container, stop_sandbox, update_container,
 };
-use crate::oci::ContainerConfig;
 
 type Answer = oneshot::Sender<Result<Reply, PodError>>;
 
@@ -44,6 +46,10 @@ pub(super) struct Driver {
     waiting: BTreeMap<Job, Vec<Answer>>,
     deferred: Vec<Command>,
     deadlines: BTreeMap<String, watch::Sender<Instant>>,
+    listeners: Arc<Events>,
+    told: Told,
+    /// What happens is told also to clients that come later: nobody could listen yet.
+    origin: Origin,
     /// The newest live record could not be written: try again at the next transition.
     unsaved: bool,
     gone: bool,
@@ -54,6 +60,7 @@ impl Driver {
     pub(super) fn new(
         parts: Parts,
         index: Arc<Index>,
+        listeners: Arc<Events>,
         slot: Arc<PodSlot>,
         commands: mpsc::Receiver<Command>,
     ) -> Self {
@@ -67,6 +74,9 @@ impl Driver {
             waiting: BTreeMap::new(),
             deferred: Vec::new(),
             deadlines: BTreeMap::new(),
+            listeners,
+            told: Told::default(),
+            origin: Origin::Live,
             unsaved: false,
             gone: false,
         }
@@ -80,10 +90,14 @@ impl Driver {
     }
 
     /// Takes up a pod that recovery has found, and carries on what was unfinished.
-    pub(super) async fn resume(mut self, events: Option<ShimEvents>) {
+    pub(super) async fn resume(mut self, told: Told, events: Option<ShimEvents>) {
         self.events = events;
+        self.told = told;
+        self.origin = Origin::Recovery;
         self.save();
+        self.tell();
         self.carry_on();
+        self.end_recovery();
         self.drive().await;
     }
 
@@ -289,7 +303,11 @@ impl Driver {
         if let Job::StopContainer(id) = job {
             self.deadlines.remove(id);
         }
-        for waiting in self.waiting.remove(job).unwrap_or_default() {
+        let waiting = self.waiting.remove(job).unwrap_or_default();
+        // An exit that came before the end of the start.
+        self.tell();
+        self.end_recovery();
+        for waiting in waiting {
             answer(waiting, result.clone());
         }
         for command in std::mem::take(&mut self.deferred) {
@@ -416,6 +434,16 @@ impl Driver {
         self.index.remove_sandbox(&self.pod);
         self.context.slot.set_shim(None);
         self.context.slot.drop_execs();
+        let pod = Arc::make_mut(&mut self.pod);
+        if pod.phase != SandboxPhase::Creating {
+            end_all(pod, "killed with its sandbox");
+            pod.phase = SandboxPhase::Stopped { leftovers: false };
+            self.tell();
+            Arc::make_mut(&mut self.pod).containers.clear();
+            self.tell();
+        }
+        let news = self.told.sandbox_gone(&self.pod);
+        self.listeners.publish(&self.pod, news, self.origin);
         self.gone = true;
     }
 
@@ -479,6 +507,25 @@ impl Driver {
         change(Arc::make_mut(&mut self.pod));
         self.save();
         self.context.slot.publish(Arc::clone(&self.pod));
+        self.tell();
+    }
+
+    /// Tells the listeners what they have not been told yet.
+    fn tell(&mut self) {
+        if self.gone {
+            return;
+        }
+        let waiting = &self.waiting;
+        let is_starting = |id: &str| waiting.contains_key(&Job::Start(id.to_owned()));
+        let news = self.told.news(&self.pod, is_starting);
+        self.listeners.publish(&self.pod, news, self.origin);
+    }
+
+    /// What was unfinished at the start of the daemon has been carried on.
+    fn end_recovery(&mut self) {
+        if self.waiting.is_empty() {
+            self.origin = Origin::Live;
+        }
     }
 
     fn record_container(&mut self, id: &str, change: impl FnOnce(&mut Container)) {
@@ -540,67 +587,5 @@ async fn next_event(events: Option<&mut ShimEvents>) -> Option<message::Event> {
 fn answer(reply: Answer, result: Result<Reply, PodError>) {
     if reply.send(result).is_err() {
         tracing::debug!("the client had left before its answer");
-    }
-}
-
-/// An error with all its causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-pub(super) fn new_container(id: &str, config: ContainerConfig) -> Container {
-    Container {
-        id: id.to_owned(),
-        created_at: clock::now(),
-        image: super::sandbox_state::ImageNames::default(),
-        log_path: std::path::PathBuf::new(),
-        resources: config.resources.clone(),
-        stop_signal: libc::SIGTERM,
-        user: None,
-        phase: ContainerPhase::Creating,
-        removing: false,
-        config: Arc::new(config),
-    }
-}
-
-/// The program runs; or it has exited already, and the event came first.
-fn started(container: &mut Container, started_at: i64) {
-    match &mut container.phase {
-        ContainerPhase::Exited(exit) => exit.started_at = started_at,
-        phase @ (ContainerPhase::Creating
-        | ContainerPhase::Created { .. }
-        | ContainerPhase::Starting { .. }
-        | ContainerPhase::Running { .. }) => {
-            let pid = phase.pid().unwrap_or_default();
-            *phase = ContainerPhase::Running { pid, started_at };
-        }
-    }
-}
-
-/// Its processes are gone, and nobody reported how.
-fn end(container: &mut Container, message: &str) {
-    if !container.phase.is_exited() {
-        container.phase = ContainerPhase::Exited(container_state::Exit {
-            code: 128 + libc::SIGKILL,
-            reason: container_state::ERROR.to_owned(),
-            message: message.to_owned(),
-            finished_at: clock::now(),
-            started_at: container.phase.started_at(),
-        });
-    }
-}
-
-fn end_all(pod: &mut Pod, message: &str) {
-    for container in pod.containers.values_mut() {
-        if container.phase != ContainerPhase::Creating {
-            end(container, message);
-        }
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn read(path: &Path) -> Option<ContainerExited> {
             lost_log_lines: file.lost_log_lines,
         }),
         Err(error) => {
-            tracing::warn!(error = %super::driver::chain(&error), "an exit record is discarded");
+            tracing::warn!(error = %super::error::chain(&error), "an exit record is discarded");
             None
         }
     }

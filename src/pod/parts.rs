@@ -14,6 +14,7 @@ use async_trait::async_trait;
 
 use super::error::PodError;
 use super::view::{InterfaceStatistics, MemoryStatistics, WritableLayer};
+use crate::cgroup::{Cpu, Details, IoDevice, Memory, MemoryEvents, Pressures};
 use crate::oci::{DeviceRules, ImageDefaults, LinuxResources, SandboxConfig};
 use crate::shim_client::Connected;
 
@@ -82,6 +83,66 @@ pub struct CgroupReading {
     pub memory: Option<MemoryStatistics>,
     /// Number of processes.
     pub process_count: Option<u64>,
+    /// Waiting for resources, where the kernel keeps it (PSI).
+    pub pressures: Pressures,
+}
+
+/// Everything that is known of a cgroup and its processes: what metrics are made of.
+#[derive(Debug, Clone, Default)]
+pub struct CgroupDetails {
+    /// Path as `/proc/<pid>/cgroup` shows it.
+    pub path: String,
+    /// Processor time.
+    pub cpu: Cpu,
+    /// Memory; without a memory controller, what the processes have in memory.
+    pub memory: Memory,
+    /// What happened to the memory limit; zero without a controller.
+    pub memory_events: MemoryEvents,
+    /// Input and output by device.
+    pub io: Vec<DeviceIo>,
+    /// Waiting for resources.
+    pub pressures: Pressures,
+    /// Peaks, limits, huge pages.
+    pub details: Details,
+    /// The processes.
+    pub processes: ProcessFigures,
+}
+
+/// Input and output on a device.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceIo {
+    /// `/dev/sda`, or `8:0` if it has no name.
+    pub device: String,
+    /// The counters.
+    pub counters: IoDevice,
+}
+
+/// Figures of all processes of a cgroup together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessFigures {
+    /// Processes.
+    pub processes: u64,
+    /// Their threads.
+    pub threads: u64,
+    /// Open files.
+    pub file_descriptors: u64,
+    /// Those of them that are sockets.
+    pub sockets: u64,
+    /// The soft limit of open files of the first process; `None` if there is no process, or no limit.
+    pub open_files_limit: Option<u64>,
+}
+
+/// A file system.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FilesystemFigures {
+    /// `/dev/sda1`, or `0:35` if its device has no name.
+    pub device: String,
+    /// All bytes.
+    pub bytes: u64,
+    /// All inodes; 0 where they are not counted.
+    pub inodes: u64,
+    /// Free inodes.
+    pub free_inodes: u64,
 }
 
 /// Control groups of pods.
@@ -159,6 +220,16 @@ pub trait PodCgroups: Debug + Send + Sync {
         sandbox_id: &str,
         container_id: Option<&str>,
     ) -> Result<CgroupReading, PodError>;
+    /// Everything that is known of the group of a container, or of the whole sandbox with `None`.
+    ///
+    /// # Errors
+    /// If it is not there.
+    fn details(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        container_id: Option<&str>,
+    ) -> Result<CgroupDetails, PodError>;
     /// Where the leaf of a container is, as `/proc/<pid>/cgroup` shows it.
     fn container_path(&self, parent: &str, sandbox_id: &str, container_id: &str) -> String;
 }
@@ -214,6 +285,8 @@ pub trait ContainerImages: Debug + Send + Sync {
     async fn release(&self, container_id: &str) -> Result<(), PodError>;
     /// Use of the container's writable layer.
     async fn writable_layer(&self, container_id: &str) -> Option<WritableLayer>;
+    /// The file system that a path is on.
+    fn filesystem(&self, path: &str) -> Option<FilesystemFigures>;
 }
 
 /// Starts shims and finds them again.

@@ -12,8 +12,10 @@ use super::admission::Request;
 use super::attach::{self, Attachment};
 use super::driver::Driver;
 use super::error::{PodError, PodErrorKind, Subject};
+use super::events::{Events, PodEvents};
 use super::exec_stream::{self, RunningExec};
 use super::index::{Index, Reservation};
+use super::metrics::{self, SandboxFigures};
 use super::parts::Parts;
 use super::procedure::{Context, SHIM_PATIENCE, shim_error};
 use super::process_streams::WantedStreams;
@@ -23,7 +25,7 @@ use super::slot::{PodSlot, Reply};
 use super::statistics::Rates;
 use super::view::{
     ContainerFilter, ContainerState, ContainerStatistics, ContainerView, ExecCommand, ExecOutput,
-    RuntimeReport, SandboxFilter, SandboxStatistics, SandboxView, UserView,
+    PodSnapshot, RuntimeReport, SandboxFilter, SandboxStatistics, SandboxView, UserView,
 };
 use super::{clock, exec, identifier, port_forward, recovery, run_sandbox, statistics};
 use crate::oci::{ContainerConfig, LinuxResources, SandboxConfig};
@@ -34,25 +36,29 @@ pub struct Pods {
     parts: Parts,
     index: Arc<Index>,
     rates: Arc<Rates>,
+    events: Arc<Events>,
 }
 
 impl Pods {
     /// Finds the pods of the daemon before, and takes them up.
     pub async fn open(parts: Parts) -> Self {
         let index = Arc::new(Index::default());
+        let events = Arc::new(Events::default());
         for found in recovery::recover(&parts, &index).await {
             let driver = Driver::new(
                 parts.clone(),
                 Arc::clone(&index),
+                Arc::clone(&events),
                 found.slot,
                 found.commands,
             );
-            tokio::spawn(driver.resume(found.events));
+            tokio::spawn(driver.resume(found.told, found.events));
         }
         Self {
             parts,
             index,
             rates: Arc::new(Rates::default()),
+            events,
         }
     }
 
@@ -84,6 +90,7 @@ impl Pods {
                 let driver = Driver::new(
                     self.parts.clone(),
                     Arc::clone(&self.index),
+                    Arc::clone(&self.events),
                     Arc::clone(&slot),
                     commands,
                 );
@@ -137,6 +144,34 @@ impl Pods {
             .filter(|pod| pod.phase != SandboxPhase::Creating)
             .map(|pod| pod.view())
             .ok_or_else(|| no_sandbox(id))
+    }
+
+    /// CRI PodSandboxStatus with the containers; the id may be an unambiguous prefix.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn pod_snapshot(&self, id: &str) -> Result<PodSnapshot, PodError> {
+        // Before the state is read: an event that comes meanwhile must count as newer.
+        let timestamp = clock::now();
+        let slot = self.index.sandbox(id).ok_or_else(|| no_sandbox(id))?;
+        let pod = slot.pod();
+        if pod.phase == SandboxPhase::Creating {
+            return Err(no_sandbox(id));
+        }
+        let (sandbox, containers) = whole_view(&pod);
+        Ok(PodSnapshot {
+            timestamp,
+            sandbox,
+            containers,
+        })
+    }
+
+    /// CRI GetContainerEvents: everything from now on, and the exits that this daemon has found when it started.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` while too many listen.
+    pub fn events(&self) -> Result<PodEvents, PodError> {
+        self.events.listen()
     }
 
     /// CRI ListPodSandbox.
@@ -399,6 +434,22 @@ impl Pods {
         all
     }
 
+    /// CRI ListPodSandboxMetrics: the ready sandboxes, with their running containers.
+    pub async fn list_sandbox_figures(&self) -> Vec<SandboxFigures> {
+        let mut all = Vec::new();
+        for slot in self.index.all() {
+            let pod = slot.pod();
+            if pod.phase != SandboxPhase::Ready {
+                continue;
+            }
+            match metrics::of_sandbox(&self.parts, &pod).await {
+                Ok(one) => all.push(one),
+                Err(error) => tracing::debug!(sandbox = %pod.id, %error, "not read"),
+            }
+        }
+        all
+    }
+
     /// CRI UpdateRuntimeConfig.
     ///
     /// # Errors
@@ -437,7 +488,7 @@ impl Pods {
     }
 }
 
-fn new_pod(config: SandboxConfig, runtime_handler: &str) -> Pod {
+pub(super) fn new_pod(config: SandboxConfig, runtime_handler: &str) -> Pod {
     Pod {
         id: identifier::new(),
         config: Arc::new(config),
@@ -486,6 +537,16 @@ fn has_labels(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, Strin
     wanted
         .iter()
         .all(|(name, value)| labels.get(name) == Some(value))
+}
+
+/// The sandbox and its containers that are to be seen.
+pub(super) fn whole_view(pod: &Pod) -> (SandboxView, Vec<ContainerView>) {
+    let containers = pod.containers.values();
+    let seen = containers.filter(|container| container.is_visible());
+    (
+        pod.view(),
+        seen.map(|container| view(pod, container)).collect(),
+    )
 }
 
 /// As ContainerStatus shows it, without the specification.

@@ -22,6 +22,7 @@ use super::record::{ContainerRecord, LiveRecord, PodDirectories, SandboxRecord, 
 use super::resources::{Held, RELEASED_BY_STOP, kill_shim, release, release_all};
 use super::sandbox_state::{Container, Pod, SandboxPhase};
 use super::slot::{Command, PodSlot};
+use super::told::Told;
 use crate::oci::{ContainerConfig, SandboxConfig};
 use crate::persist;
 
@@ -39,6 +40,8 @@ pub(super) struct Recovered {
     pub commands: tokio::sync::mpsc::Receiver<Command>,
     /// What its shim tells, if it lives.
     pub events: Option<ShimEvents>,
+    /// What the daemon before has told of it.
+    pub told: Told,
 }
 
 /// The ids of all sandboxes that are recorded below a root: their networks are kept.
@@ -102,7 +105,7 @@ async fn recover_one(parts: &Parts, id: &str) -> Option<Recovered> {
     }
     // After a reboot /run is empty.
     if let Err(error) = files::make_directory(&directories.live) {
-        tracing::error!(sandbox = %id, error = %super::driver::chain(&error), "its live state cannot be recorded");
+        tracing::error!(sandbox = %id, error = %super::error::chain(&error), "its live state cannot be recorded");
     }
     let same_boot = identity.boot_id == parts.settings.boot_id;
     let live = if same_boot {
@@ -112,6 +115,7 @@ async fn recover_one(parts: &Parts, id: &str) -> Option<Recovered> {
     };
     let lost = if same_boot { NO_STATE } else { REBOOTED };
     let pod = restore(identity, live, &directories, lost);
+    let told = Told::all_of(&pod);
     let unfinished = pod.phase == SandboxPhase::Creating;
     let (slot, commands) = PodSlot::new(pod, directories);
     let context = Context {
@@ -131,6 +135,7 @@ async fn recover_one(parts: &Parts, id: &str) -> Option<Recovered> {
         slot: context.slot,
         commands,
         events,
+        told,
     })
 }
 
@@ -197,7 +202,7 @@ fn exited(record: ContainerRecord, lost: &str) -> Container {
 }
 
 fn unrecorded(id: &str) -> Container {
-    super::driver::new_container(id, ContainerConfig::default())
+    super::ends::new_container(id, ContainerConfig::default())
 }
 
 /// Connects to the shim of a pod that should have one; without it the pod is taken down.
@@ -213,7 +218,7 @@ async fn find_shim(context: &Context) -> Option<ShimEvents> {
         }
         Ok(None) => {}
         Err(error) => {
-            tracing::warn!(sandbox = context.id(), error = %super::driver::chain(&error), "its shim does not answer");
+            tracing::warn!(sandbox = context.id(), error = %super::error::chain(&error), "its shim does not answer");
         }
     }
     let mut pod = (*context.slot.pod()).clone();
@@ -238,7 +243,7 @@ async fn kill_all(context: &Context) {
         .await;
     kill_shim(context).await;
     if let Err(error) = killed {
-        tracing::error!(sandbox = context.id(), error = %super::driver::chain(&error), "processes of a lost pod");
+        tracing::error!(sandbox = context.id(), error = %super::error::chain(&error), "processes of a lost pod");
     }
 }
 
@@ -289,7 +294,7 @@ async fn clean_away(parts: &Parts, id: &str) {
     };
     for container in names(&context.slot.directories.live.join("containers")) {
         if let Err(error) = parts.images.release(&container).await {
-            tracing::warn!(%container, error = %super::driver::chain(&error), "not released");
+            tracing::warn!(%container, error = %super::error::chain(&error), "not released");
         }
     }
     if !undo(&context).await {
@@ -306,7 +311,7 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     match persist::read_json(path) {
         Ok(found) => found,
         Err(error) => {
-            tracing::error!(path = %path.display(), error = %super::driver::chain(&error), "a record is discarded");
+            tracing::error!(path = %path.display(), error = %super::error::chain(&error), "a record is discarded");
             None
         }
     }

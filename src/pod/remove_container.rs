@@ -57,7 +57,7 @@ async fn end(context: &Context, id: &str) -> Result<(), PodError> {
         && let Err(error) = shim.remove_container(id.to_owned(), SHIM_PATIENCE).await
     {
         // The shim may have died: its pod is being taken down then, and the cgroup is what counts.
-        tracing::debug!(container = id, error = %super::driver::chain(&error), "not forgotten by the shim");
+        tracing::debug!(container = id, error = %super::error::chain(&error), "not forgotten by the shim");
         context
             .parts
             .cgroups

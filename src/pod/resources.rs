@@ -100,7 +100,7 @@ pub(super) async fn release_all(context: &Context, all: &[Held]) -> Result<(), P
             break;
         }
         if let Err(error) = release(context, *held).await {
-            tracing::warn!(sandbox = context.id(), error = %super::driver::chain(&error), ?held, "not released");
+            tracing::warn!(sandbox = context.id(), error = %super::error::chain(&error), ?held, "not released");
             if first.is_ok() {
                 first = Err(error);
             }
@@ -139,7 +139,7 @@ async fn end_processes(context: &Context) -> Result<(), PodError> {
             }
         };
         if let Err(error) = done {
-            tracing::warn!(sandbox = context.id(), error = %super::driver::chain(&error), "the shim did not end its pod; it is killed");
+            tracing::warn!(sandbox = context.id(), error = %super::error::chain(&error), "the shim did not end its pod; it is killed");
         }
     }
     cgroups
@@ -158,6 +158,6 @@ pub(super) async fn kill_shim(context: &Context) {
         .kill_shim(&context.cgroup_parent(), context.id(), SHIM_KILL_PATIENCE)
         .await;
     if let Err(error) = killed {
-        tracing::warn!(sandbox = context.id(), error = %super::driver::chain(&error), "something of its shim is left");
+        tracing::warn!(sandbox = context.id(), error = %super::error::chain(&error), "something of its shim is left");
     }
 }

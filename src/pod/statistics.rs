@@ -94,6 +94,7 @@ pub(super) async fn of_container(
         ),
         memory: reading.memory.map(|memory| timed(memory, now)),
         process_count: reading.process_count,
+        pressures: reading.pressures,
         writable_layer,
     })
 }
@@ -125,6 +126,7 @@ pub(super) async fn of_sandbox(
         cpu: cpu(rates, &pod.id, pod.created_at, now, &reading),
         memory: reading.memory.map(|memory| timed(memory, now)),
         process_count: reading.process_count,
+        pressures: reading.pressures,
         interfaces,
         containers,
     })

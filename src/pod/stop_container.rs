@@ -73,7 +73,7 @@ async fn signal(context: &Context, id: &str, number: i32, scope: SignalScope) ->
         Ok(()) => true,
         Err(error) => {
             let subject = Subject::Container(id.to_owned());
-            tracing::debug!(%subject, number, error = %super::driver::chain(&error), "not signalled by the shim");
+            tracing::debug!(%subject, number, error = %super::error::chain(&error), "not signalled by the shim");
             false
         }
     }

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::process_streams::WantedStreams;
+pub use crate::cgroup::{
+    Cpu, Details, HugePages, IoDevice, Memory, MemoryEvents, Pressure, PressureLine, Pressures,
+};
 use crate::oci::{ContainerConfig, LinuxResources, SandboxConfig};
 
 /// Wall-clock time in nanoseconds since the epoch, as the CRI has it; 0 means "not yet".
@@ -110,6 +113,45 @@ pub struct ContainerView {
     pub runtime_specification: Arc<str>,
 }
 
+/// A sandbox with its containers at one moment, as PodSandboxStatus shows it.
+#[derive(Debug, Clone)]
+pub struct PodSnapshot {
+    /// The moment, or a little before it: to be compared with `PodEvent::created_at`.
+    pub timestamp: Timestamp,
+    /// The sandbox.
+    pub sandbox: SandboxView,
+    /// All its containers.
+    pub containers: Vec<ContainerView>,
+}
+
+/// CRI `ContainerEventType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// It has been made.
+    Created,
+    /// Its first process runs.
+    Started,
+    /// Its first process has ended.
+    Stopped,
+    /// It is gone.
+    Deleted,
+}
+
+/// Something that happened to a container or a sandbox, with the pod's state right after it.
+#[derive(Debug, Clone)]
+pub struct PodEvent {
+    /// The container's id, or the sandbox's.
+    pub id: String,
+    /// What.
+    pub kind: EventKind,
+    /// When it was told; later events of the daemon have later times.
+    pub created_at: Timestamp,
+    /// The sandbox; of one that is gone, its last state.
+    pub sandbox: SandboxView,
+    /// All containers that the pod has now.
+    pub containers: Vec<ContainerView>,
+}
+
 /// Which sandboxes to list: all conditions must hold.
 #[derive(Debug, Clone, Default)]
 pub struct SandboxFilter {
@@ -212,6 +254,8 @@ pub struct MemoryStatistics {
     pub major_page_faults: u64,
     /// `memory.swap.current`.
     pub swap_usage_bytes: Option<u64>,
+    /// `memory.swap.max` without what is used; 0 without a limit.
+    pub swap_available_bytes: u64,
 }
 
 /// A container's use of the machine, as ContainerStats shows it.
@@ -225,6 +269,8 @@ pub struct ContainerStatistics {
     pub memory: Option<MemoryStatistics>,
     /// Number of processes.
     pub process_count: Option<u64>,
+    /// Waiting for resources (PSI).
+    pub pressures: Pressures,
     /// The writable layer: path of the file system, bytes, inodes.
     pub writable_layer: Option<WritableLayer>,
 }
@@ -253,6 +299,8 @@ pub struct SandboxStatistics {
     pub memory: Option<MemoryStatistics>,
     /// Number of processes of the pod.
     pub process_count: Option<u64>,
+    /// Waiting for resources (PSI).
+    pub pressures: Pressures,
     /// Network interfaces, the default one first.
     pub interfaces: Vec<InterfaceStatistics>,
     /// The running containers.
@@ -272,6 +320,14 @@ pub struct InterfaceStatistics {
     pub tx_bytes: u64,
     /// Send errors.
     pub tx_errors: u64,
+    /// Received packets.
+    pub rx_packets: u64,
+    /// Received packets that were dropped.
+    pub rx_dropped: u64,
+    /// Sent packets.
+    pub tx_packets: u64,
+    /// Packets that were dropped instead of sent.
+    pub tx_dropped: u64,
 }
 
 /// What the runtime says of itself: CRI Status.

@@ -12,9 +12,10 @@ use carpel::oci::{
     NamespaceMode, SandboxConfig, SandboxMetadata,
 };
 use carpel::pod::{
-    CgroupReading, ContainerImage, ContainerImages, DefaultSysctls, InterfaceStatistics,
-    NamespaceHandle, NetworkReport, Parts, PodCgroups, PodError, PodErrorKind, PodSettings, Pods,
-    PreparedImages, SandboxCgroups, SandboxNetworks, Shims, Subject, WritableLayer,
+    CgroupDetails, CgroupReading, ContainerImage, ContainerImages, DefaultSysctls,
+    FilesystemFigures, InterfaceStatistics, NamespaceHandle, NetworkReport, Parts, PodCgroups,
+    PodError, PodErrorKind, PodSettings, Pods, PreparedImages, SandboxCgroups, SandboxNetworks,
+    Shims, Subject, WritableLayer,
 };
 use carpel::shim_client::{Connected, ShimClient};
 
@@ -310,6 +311,15 @@ impl PodCgroups for FakeCgroups {
         Ok(CgroupReading::default())
     }
 
+    fn details(
+        &self,
+        _parent: &str,
+        _id: &str,
+        _container: Option<&str>,
+    ) -> Result<CgroupDetails, PodError> {
+        Ok(CgroupDetails::default())
+    }
+
     fn container_path(&self, _parent: &str, id: &str, container: &str) -> String {
         format!("/carpel/{id}/{container}")
     }
@@ -345,6 +355,10 @@ impl ContainerImages for FakeImages {
     }
 
     async fn writable_layer(&self, _container: &str) -> Option<WritableLayer> {
+        None
+    }
+
+    fn filesystem(&self, _path: &str) -> Option<FilesystemFigures> {
         None
     }
 }

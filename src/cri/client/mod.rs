@@ -1,5 +1,6 @@
 //! A client of the daemon's socket for the command line: plain values, no wire types.
 
+mod events;
 mod explain_image;
 mod export_image;
 mod images;
@@ -21,6 +22,7 @@ use super::wire::runtime as wire;
 use super::wire::runtime::image_service_client::ImageServiceClient;
 use super::wire::runtime::runtime_service_client::RuntimeServiceClient;
 
+pub use events::{EventContainer, EventSandbox, Events, ReportedEvent};
 pub use explain_image::{
     ExplainDepth, ExplainRequest, Explained, ExplainedSource, HostTrust, SourceAnswers,
 };

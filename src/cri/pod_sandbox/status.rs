@@ -15,17 +15,21 @@ pub(in crate::cri) fn status<P: PodService>(
     request: PodSandboxStatusRequest,
 ) -> Result<PodSandboxStatusResponse, Status> {
     let id = from_cri::required_text(request.pod_sandbox_id, "pod_sandbox_id")?;
-    let view = pods
-        .sandbox_status(&id)
+    let pod = pods
+        .pod_snapshot(&id)
         .map_err(|error| status::of_pod(&error))?;
     Ok(PodSandboxStatusResponse {
-        status: Some(to_cri::sandbox_status(&view)),
+        status: Some(to_cri::sandbox_status(&pod.sandbox)),
         info: match request.verbose {
-            true => to_cri::sandbox_info(&view),
+            true => to_cri::sandbox_info(&pod.sandbox),
             false => BTreeMap::new(),
         },
-        // Both are for the evented PLEG, which needs GetContainerEvents.
-        containers_statuses: Vec::new(),
-        timestamp: 0,
+        // Both are for the kubelet's evented PLEG, which compares the time with that of events.
+        containers_statuses: pod
+            .containers
+            .iter()
+            .map(to_cri::container_status)
+            .collect(),
+        timestamp: pod.timestamp,
     })
 }

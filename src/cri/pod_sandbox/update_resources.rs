@@ -24,7 +24,7 @@ pub(in crate::cri) fn update_resources<P: PodService>(
             .map(|resources| from_cri::linux_resources(resources, field))
             .transpose()?;
     }
-    pods.sandbox_status(&id)
+    pods.pod_snapshot(&id)
         .map_err(|error| status::of_pod(&error))?;
     Ok(UpdatePodSandboxResourcesResponse {})
 }

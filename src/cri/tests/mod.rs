@@ -2,6 +2,7 @@
 
 mod calls;
 mod images;
+mod large_lists;
 mod pulls;
 mod script;
 mod streams;
@@ -17,6 +18,7 @@ use tokio::sync::oneshot;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use self::script::Script;
+pub(super) use self::script::{container_view, sandbox_view};
 use super::wire::runtime::image_service_client::ImageServiceClient;
 use super::wire::runtime::runtime_service_client::RuntimeServiceClient;
 use super::{CgroupDriver, Settings, Socket, StreamUrls, serve};

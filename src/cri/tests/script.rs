@@ -16,6 +16,7 @@ use crate::pod::*;
 pub(super) struct Script {
     pub(super) sandboxes: Mutex<Vec<SandboxView>>,
     pub(super) containers: Mutex<Vec<ContainerView>>,
+    pub(super) figures: Mutex<Vec<SandboxFigures>>,
     /// One line for each request.
     pub(super) asked: Mutex<Vec<String>>,
     pub(super) last_sandbox: Mutex<Option<SandboxConfig>>,
@@ -32,6 +33,7 @@ impl Default for Script {
         Self {
             sandboxes: Mutex::default(),
             containers: Mutex::default(),
+            figures: Mutex::default(),
             asked: Mutex::default(),
             last_sandbox: Mutex::default(),
             failure: Mutex::default(),
@@ -42,7 +44,7 @@ impl Default for Script {
     }
 }
 
-pub(super) fn sandbox_view(id: &str) -> SandboxView {
+pub(in crate::cri) fn sandbox_view(id: &str) -> SandboxView {
     SandboxView {
         id: id.to_owned(),
         config: Arc::new(SandboxConfig {
@@ -58,7 +60,7 @@ pub(super) fn sandbox_view(id: &str) -> SandboxView {
     }
 }
 
-pub(super) fn container_view(id: &str) -> ContainerView {
+pub(in crate::cri) fn container_view(id: &str) -> ContainerView {
     ContainerView {
         id: id.to_owned(),
         sandbox_id: "s".to_owned(),
@@ -93,6 +95,7 @@ fn statistics(container: ContainerView) -> ContainerStatistics {
         },
         memory: None,
         process_count: None,
+        pressures: Pressures::default(),
         writable_layer: None,
     }
 }
@@ -133,8 +136,24 @@ impl PodService for Arc<Script> {
     async fn remove_sandbox(&self, id: &str) -> Result<(), PodError> {
         self.ask(format!("remove sandbox {id}"))
     }
-    fn sandbox_status(&self, id: &str) -> Result<SandboxView, PodError> {
-        self.sandbox(id)
+    fn pod_snapshot(&self, id: &str) -> Result<PodSnapshot, PodError> {
+        let containers = self.containers.lock().unwrap();
+        Ok(PodSnapshot {
+            timestamp: 9,
+            sandbox: self.sandbox(id)?,
+            containers: containers
+                .iter()
+                .filter(|view| view.sandbox_id == id)
+                .cloned()
+                .collect(),
+        })
+    }
+    fn events(&self) -> Result<PodEvents, PodError> {
+        Err(PodError::new(
+            PodErrorKind::ResourceExhausted,
+            Subject::Runtime,
+            "too many",
+        ))
     }
     fn list_sandboxes(&self, filter: &SandboxFilter) -> Vec<SandboxView> {
         self.ask(format!("list {filter:?}")).unwrap();
@@ -207,6 +226,7 @@ impl PodService for Arc<Script> {
             cpu: CpuStatistics::default(),
             memory: None,
             process_count: Some(4),
+            pressures: Pressures::default(),
             interfaces: Vec::new(),
             containers: Vec::new(),
         })
@@ -218,6 +238,9 @@ impl PodService for Arc<Script> {
             all.push(self.sandbox_statistics(&sandbox.id).await.unwrap());
         }
         all
+    }
+    async fn list_sandbox_figures(&self) -> Vec<SandboxFigures> {
+        self.figures.lock().unwrap().clone()
     }
     async fn set_pod_networks(&self, networks: &str) -> Result<(), PodError> {
         self.ask(format!("networks {networks}"))

@@ -1,6 +1,7 @@
 //! The domain's values to answers: everything that was asked for is echoed, nothing is looked up here.
 
 mod container;
+mod event;
 mod image;
 mod sandbox;
 mod statistics;
@@ -8,6 +9,7 @@ mod statistics;
 mod tests;
 
 pub(super) use container::{container, container_info, container_status};
+pub(super) use event::container_event;
 pub(super) use image::{filesystem_usage, image, image_info};
 pub(super) use sandbox::{sandbox, sandbox_info, sandbox_status};
 pub(super) use statistics::{container_stats, sandbox_stats};

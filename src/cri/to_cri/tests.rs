@@ -260,6 +260,23 @@ fn statistics_keep_their_numbers() {
         page_faults: 3,
         major_page_faults: 1,
         swap_usage_bytes: Some(5),
+        swap_available_bytes: 13,
+    };
+    let line = |total_microseconds| PressureLine {
+        average10: 1.5,
+        total_microseconds,
+        ..PressureLine::default()
+    };
+    let pressure = |total| {
+        Some(Pressure {
+            some: line(total),
+            full: line(total + 1),
+        })
+    };
+    let pressures = Pressures {
+        cpu: pressure(20),
+        memory: pressure(30),
+        io: pressure(40),
     };
     let of_container = ContainerStatistics {
         container: container_view(),
@@ -270,6 +287,7 @@ fn statistics_keep_their_numbers() {
         },
         memory: Some(memory),
         process_count: Some(2),
+        pressures,
         writable_layer: Some(WritableLayer {
             timestamp: 4,
             mountpoint: text("/var/lib/carpel"),
@@ -303,6 +321,17 @@ fn statistics_keep_their_numbers() {
             .value,
         7
     );
+    let swap = stats.swap.as_ref().unwrap();
+    assert_eq!(swap.swap_available_bytes.as_ref().unwrap().value, 13);
+    let psi = |psi: &Option<wire::PsiStats>| {
+        let psi = psi.as_ref().unwrap();
+        let (some, full) = (psi.some.as_ref().unwrap(), psi.full.as_ref().unwrap());
+        assert_eq!(some.avg10, 1.5);
+        (some.total, full.total)
+    };
+    assert_eq!(psi(&stats.cpu.as_ref().unwrap().psi), (20, 21));
+    assert_eq!(psi(&usage.psi), (30, 31));
+    assert_eq!(psi(&stats.io.as_ref().unwrap().psi), (40, 41));
     let layer = stats.writable_layer.as_ref().unwrap();
     assert_eq!(layer.inodes_used.as_ref().unwrap().value, 12);
     let interface = |name: &str| InterfaceStatistics {
@@ -311,12 +340,17 @@ fn statistics_keep_their_numbers() {
         rx_errors: 2,
         tx_bytes: 3,
         tx_errors: 4,
+        ..InterfaceStatistics::default()
     };
     let of_sandbox = SandboxStatistics {
         sandbox: sandbox_view(wire::NamespaceMode::Pod, &[]),
         cpu: of_container.cpu,
         memory: None,
         process_count: Some(5),
+        pressures: Pressures {
+            io: None,
+            ..pressures
+        },
         interfaces: vec![interface("eth0"), interface("net1")],
         containers: vec![of_container],
     };
@@ -326,7 +360,8 @@ fn statistics_keep_their_numbers() {
     assert_eq!(network.interfaces.len(), 1);
     assert_eq!(network.interfaces[0].tx_errors.as_ref().unwrap().value, 4);
     assert_eq!(linux.containers, [stats]);
-    assert!(linux.memory.is_none());
+    assert!(linux.memory.is_none() && linux.io.is_none());
+    assert_eq!(psi(&linux.cpu.unwrap().psi), (20, 21));
 }
 
 #[test]
