@@ -16,6 +16,7 @@ pub mod oci;
 pub mod persist;
 pub mod pod;
 pub mod registry;
+pub mod seccomp;
 pub mod shim_client;
 pub mod snapshot;
 pub mod streaming;

@@ -67,6 +67,7 @@ pub async fn run(
         cgroups: Arc::new(NodeCgroups::new(cgroups, config.cgroup.shim_cgroup)),
         images: Arc::new(NodeImages::new(images.clone())),
         shims: Arc::new(NodeShims::new(program)),
+        filters: Arc::default(),
         settings: Arc::new(settings),
     };
     let pods = Pods::open(parts).await;

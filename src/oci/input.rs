@@ -149,6 +149,8 @@ pub struct Input<'a> {
     /// What stands for the sources of `container.mounts`, by index: host paths with symbolic links resolved, and the
     /// ids of images.
     pub sources: &'a BTreeMap<usize, String>,
+    /// The profile of `container.security.seccomp` if that is Localhost: the file, read.
+    pub seccomp: Option<&'a oci_spec::runtime::LinuxSeccomp>,
     /// Host directory below which each volume of the image has a directory `0`, `1`, …
     pub volumes_directory: &'a str,
     /// The host.

@@ -1,9 +1,9 @@
 //! The whole specification, put together.
 
-use oci_spec::runtime::{Linux, Process, Root, Spec, User};
+use oci_spec::runtime::{Linux, LinuxSeccomp, Process, Root, Spec, User};
 
 use super::annotations::annotations;
-use super::capabilities::capabilities;
+use super::capabilities::{capabilities, capability_bits};
 use super::devices::devices;
 use super::error::OciError;
 use super::input::Input;
@@ -11,9 +11,11 @@ use super::mounts::{ImageVolume, mounts};
 use super::namespaces::{self, ContainerNamespaces};
 use super::process;
 use super::resources::{linux_resources, oom_score_adj};
+use super::sandbox_config::SecurityProfile;
 use super::signal::stop_signal;
 use super::unsupported;
 use super::user::{UserRequest, user};
+use crate::seccomp;
 
 /// The version of the OCI runtime specification that is written (`rro` needs 1.1).
 const OCI_VERSION: &str = "1.1.0";
@@ -53,6 +55,7 @@ pub fn specification(input: &Input<'_>) -> Result<Calculated, OciError> {
     let environment = process::environment(input)?;
     let user = user(input)?;
     let (capabilities, mut lowered) = capabilities(&container.security, input.host)?;
+    let bounding = capabilities.bounding().as_ref().map_or(0, capability_bits);
     let (oom_score_adj, raised) =
         oom_score_adj(&container.resources, input.host.lowest_oom_score_adj)?;
     lowered.extend(raised);
@@ -87,7 +90,9 @@ pub fn specification(input: &Input<'_>) -> Result<Calculated, OciError> {
     specification.set_process(Some(first));
     specification.set_mounts(Some(mounts.mounts));
     specification.set_annotations(Some(annotations(input)));
-    specification.set_linux(Some(linux(input, namespaces, mounts.root_propagation)?));
+    let mut linux = linux(input, namespaces, mounts.root_propagation)?;
+    linux.set_seccomp(seccomp(input, bounding));
+    specification.set_linux(Some(linux));
     Ok(Calculated {
         specification,
         environment,
@@ -126,6 +131,17 @@ fn linux(
     linux.set_readonly_paths(Some(readonly));
     linux.set_rootfs_propagation(root_propagation);
     Ok(linux)
+}
+
+/// The profile of the container; none: it is unconfined. One that is not named is none, as both peers have it.
+fn seccomp(input: &Input<'_>, capabilities: u64) -> Option<LinuxSeccomp> {
+    let security = &input.container.security;
+    match &security.seccomp {
+        _ if security.privileged => None,
+        None | Some(SecurityProfile::Unconfined) => None,
+        Some(SecurityProfile::RuntimeDefault) => Some(seccomp::default_profile(capabilities)),
+        Some(SecurityProfile::Localhost(_)) => input.seccomp.cloned(),
+    }
 }
 
 /// What can be said of the user before the container's own user database is read.

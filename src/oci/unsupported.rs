@@ -14,7 +14,6 @@ pub(super) fn refuse(input: &Input<'_>) -> Result<(), OciError> {
     let security = &input.container.security;
     user_namespace(CONTAINER, &security.namespaces)?;
     if !security.privileged {
-        profile(CONTAINER, "seccomp", security.seccomp.as_ref())?;
         profile(CONTAINER, "apparmor", security.apparmor.as_ref())?;
         selinux(CONTAINER, security.selinux.as_ref())?;
     }

@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::LinuxSeccomp;
 
 use super::error::{PodError, PodErrorKind, Subject};
 use crate::oci::{
     ContainerConfig, Device, DeviceNode, DeviceType, MountPropagation, RequestedDevice,
+    SecurityProfile,
 };
+use crate::seccomp::{self, SeccompError};
+
+/// A file that is longer is cut, and so no profile: real ones have some 20 KiB.
+const PROFILE_BYTES_MAX: u64 = 4 << 20;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -20,6 +27,8 @@ pub(super) struct Sources {
     pub devices: Vec<RequestedDevice>,
     /// All device nodes of the host, for a privileged container.
     pub host_devices: Vec<DeviceNode>,
+    /// The seccomp profile that the request names by its path.
+    pub seccomp: Option<LinuxSeccomp>,
 }
 
 /// A source that cannot be used.
@@ -65,6 +74,30 @@ pub(super) enum SourceError {
         /// Its host path.
         path: String,
     },
+    /// A seccomp profile is not to be found.
+    #[error("seccomp profile {path:?}: not an absolute path")]
+    ProfilePath {
+        /// As the request names it.
+        path: String,
+    },
+    /// A seccomp profile cannot be read.
+    #[error("read seccomp profile {path:?}")]
+    ReadProfile {
+        /// As the request names it.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A seccomp profile is none.
+    #[error("seccomp profile {path:?}")]
+    Profile {
+        /// As the request names it.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: SeccompError,
+    },
     /// The mounts of the host cannot be read.
     #[error("read /proc/self/mountinfo")]
     MountInfo(#[source] io::Error),
@@ -104,8 +137,29 @@ pub(super) fn look_up(config: &ContainerConfig) -> Result<Sources, SourceError> 
     }
     if config.security.privileged {
         host_devices(Path::new("/dev"), &mut sources.host_devices);
+    } else if let Some(SecurityProfile::Localhost(path)) = &config.security.seccomp {
+        sources.seccomp = Some(seccomp_profile(path)?);
     }
     Ok(sources)
+}
+
+/// The kubelet names it by its absolute path below its own folder of profiles.
+fn seccomp_profile(path: &str) -> Result<LinuxSeccomp, SourceError> {
+    if !path.starts_with('/') {
+        let path = path.to_owned();
+        return Err(SourceError::ProfilePath { path });
+    }
+    let mut text = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(PROFILE_BYTES_MAX).read_to_end(&mut text))
+        .map_err(|source| SourceError::ReadProfile {
+            path: path.to_owned(),
+            source,
+        })?;
+    seccomp::parse(&text).map_err(|source| SourceError::Profile {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn real_source(index: usize, host_path: &str) -> Result<PathBuf, SourceError> {

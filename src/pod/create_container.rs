@@ -21,9 +21,10 @@ use super::sandbox_state::{Container, ImageNames, Pod};
 use super::{files, image_volumes, process_file, remove_container, shim_message};
 use crate::oci::{
     Calculated, HostFacts, Input, NamespaceMode, NamespacePaths, OciError, OciErrorKind, PodFiles,
-    specification,
+    SecurityProfile, specification,
 };
 use crate::persist::{self, Durability};
+use crate::seccomp::Filter;
 
 /// Mounting a root and its volumes takes milliseconds, unless a source is on a network file system.
 const CREATE_PATIENCE: Duration = Duration::from_secs(60);
@@ -52,6 +53,8 @@ struct Plan {
     volumes: BTreeMap<usize, String>,
     log_path: PathBuf,
     calculated: Calculated,
+    /// The seccomp filter; empty: none.
+    filter: Arc<Filter>,
 }
 
 async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
@@ -75,7 +78,8 @@ async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
     sources.mounts.extend(volumes.clone());
     let target = target_pid(&pod, &container, &subject)?;
     let calculated = calculate(context, &pod, &container, &image, (&sources, target))
-        .map_err(|error| oci_error(subject, error))?;
+        .map_err(|error| oci_error(subject.clone(), error))?;
+    let filter = filter(context, (&container, &calculated), subject)?;
     let log_path = log_path(&pod, &container);
     Ok(Plan {
         id: id.to_owned(),
@@ -84,6 +88,26 @@ async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
         volumes,
         log_path,
         calculated,
+        filter,
+    })
+}
+
+/// The program of the specification's seccomp profile.
+fn filter(
+    context: &Context,
+    (container, calculated): (&Container, &Calculated),
+    subject: Subject,
+) -> Result<Arc<Filter>, PodError> {
+    let linux = calculated.specification.linux().as_ref();
+    let Some(profile) = linux.and_then(|linux| linux.seccomp().as_ref()) else {
+        return Ok(Arc::default());
+    };
+    context.parts.filters.of(profile).map_err(|error| {
+        let step = match &container.config.security.seccomp {
+            Some(SecurityProfile::Localhost(path)) => format!("compile seccomp profile {path:?}"),
+            _ => "compile its seccomp profile".to_owned(),
+        };
+        PodError::new(PodErrorKind::InvalidArgument, subject, step).caused_by(error)
     })
 }
 
@@ -178,6 +202,7 @@ fn calculate(
         ),
         devices: &sources.devices,
         sources: &sources.mounts,
+        seccomp: sources.seccomp.as_ref(),
         volumes_directory: &text(directories.volumes(&container.id)),
         host: &HostFacts {
             capabilities: context.parts.settings.bounding_capabilities,
@@ -204,6 +229,7 @@ async fn make(context: &Context, plan: &Plan) -> Result<CreatedContainer, PodErr
         id: &plan.id,
         config: &plan.container.config,
         calculated: &plan.calculated,
+        filter: &plan.filter,
         images: &images,
         cgroup: &cgroup,
         log_path: &plan.log_path,

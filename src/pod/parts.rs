@@ -16,6 +16,7 @@ use super::error::PodError;
 use super::view::{InterfaceStatistics, MemoryStatistics, WritableLayer};
 use crate::cgroup::{Cpu, Details, IoDevice, Memory, MemoryEvents, Pressures};
 use crate::oci::{DeviceRules, ImageDefaults, LinuxResources, SandboxConfig};
+use crate::seccomp::Filters;
 use crate::shim_client::Connected;
 
 /// A network namespace that has a path.
@@ -349,6 +350,8 @@ pub struct Parts {
     pub images: Arc<dyn ContainerImages>,
     /// Shims.
     pub shims: Arc<dyn Shims>,
+    /// Compiled seccomp profiles.
+    pub filters: Arc<Filters>,
     /// Settings.
     pub settings: Arc<PodSettings>,
 }

@@ -7,6 +7,7 @@ use oci_spec::runtime::{Capabilities, LinuxDeviceType, Spec};
 
 use super::parts::PreparedImages;
 use crate::oci::{Calculated, ContainerConfig, IMAGE, NamespaceOrigin, SUB_PATH, capability_bits};
+use crate::seccomp::Filter;
 
 /// What the message is made of.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(super) struct Container<'a> {
     pub config: &'a ContainerConfig,
     /// The specification, and what it cannot hold.
     pub calculated: &'a Calculated,
+    /// The seccomp filter.
+    pub filter: &'a Filter,
     /// The directories of the root and of volumes made of images.
     pub images: &'a PreparedImages,
     /// Directory of the cgroup leaf.
@@ -36,7 +39,7 @@ pub(super) fn create_container(container: &Container<'_>) -> message::CreateCont
         log_path: text(container.log_path),
         root: Some(root(container)),
         mounts: mounts(specification, container.images),
-        process: Some(process(calculated)),
+        process: Some(process(calculated, container.filter)),
         network: namespace(calculated.namespaces.network).into(),
         ipc: namespace(calculated.namespaces.ipc).into(),
         uts: namespace(calculated.namespaces.uts).into(),
@@ -102,7 +105,7 @@ fn add_image(mount: &mut message::Mount, images: &PreparedImages) {
     });
 }
 
-fn process(calculated: &Calculated) -> message::Process {
+fn process(calculated: &Calculated, filter: &Filter) -> message::Process {
     let process = calculated
         .specification
         .process()
@@ -139,8 +142,8 @@ fn process(calculated: &Calculated) -> message::Process {
             }),
         rlimits: Vec::new(),
         oom_score_adj: process.oom_score_adj(),
-        seccomp: Vec::new(),
-        seccomp_flags: 0,
+        seccomp: filter.program.clone(),
+        seccomp_flags: filter.flags,
         apparmor_profile: String::new(),
         selinux_label: String::new(),
         umask: DEFAULT_UMASK,

@@ -108,6 +108,7 @@ impl Node {
             cgroups: Arc::new(FakeCgroups(ledger.clone())),
             images: Arc::new(FakeImages(ledger)),
             shims: Arc::clone(&self.shims) as Arc<dyn Shims>,
+            filters: Arc::default(),
             settings: Arc::new(PodSettings {
                 root: self.root(),
                 run_directory: self.run_directory(),

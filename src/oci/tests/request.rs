@@ -17,6 +17,7 @@ pub(super) struct Request {
     pub(super) namespaces: NamespacePaths,
     pub(super) devices: Vec<RequestedDevice>,
     pub(super) sources: BTreeMap<usize, String>,
+    pub(super) seccomp: Option<oci_spec::runtime::LinuxSeccomp>,
     pub(super) host: HostFacts,
 }
 
@@ -45,6 +46,7 @@ impl Default for Request {
             },
             devices: Vec::new(),
             sources: BTreeMap::new(),
+            seccomp: None,
             host: HostFacts {
                 capabilities: (1 << 41) - 1,
                 lowest_oom_score_adj: -1000,
@@ -70,6 +72,7 @@ impl Request {
             cgroup: "/carpel/p1/c1",
             devices: &self.devices,
             sources: &self.sources,
+            seccomp: self.seccomp.as_ref(),
             volumes_directory: "/run/carpel/pods/p1/containers/c1/volumes",
             host: &self.host,
         })

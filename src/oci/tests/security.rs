@@ -167,11 +167,7 @@ type Change = fn(&mut Request);
 
 #[test]
 fn what_is_not_built_yet_is_refused_by_name() {
-    let refused: [(Change, &str); 6] = [
-        (
-            |request| request.container.security.seccomp = Some(SecurityProfile::RuntimeDefault),
-            "linux.security_context.seccomp: RuntimeDefault is not supported yet",
-        ),
+    let refused: [(Change, &str); 5] = [
         (
             |request| {
                 let profile = SecurityProfile::Localhost("web".to_owned());
@@ -215,6 +211,34 @@ fn what_is_not_built_yet_is_refused_by_name() {
             (OciErrorKind::Unimplemented, text.to_owned())
         );
     }
+}
+
+#[test]
+fn the_seccomp_profile_is_none_our_own_or_the_files() {
+    use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction};
+    let mut request = Request::default();
+    let profile = |request: &Request| linux_of(&request.right()).seccomp().clone();
+    assert_eq!(profile(&request), None);
+    request.container.security.seccomp = Some(SecurityProfile::RuntimeDefault);
+    let allows = |request: &Request, name: &str| {
+        let profile = profile(request).unwrap();
+        let entries = profile.syscalls().as_ref().unwrap();
+        entries[0].names().iter().any(|allowed| allowed == name)
+    };
+    assert_eq!(
+        (allows(&request, "read"), allows(&request, "mount")),
+        (true, false)
+    );
+    request.container.security.capabilities.add = strings(&["SYS_ADMIN"]);
+    assert!(allows(&request, "mount"));
+    let mut file = LinuxSeccomp::default();
+    file.set_default_action(LinuxSeccompAction::ScmpActLog);
+    request.seccomp = Some(file.clone());
+    request.container.security.seccomp = Some(SecurityProfile::Localhost("/p".to_owned()));
+    assert_eq!(profile(&request), Some(file));
+    request.container.security.privileged = true;
+    request.sandbox.security.privileged = true;
+    assert_eq!(profile(&request), None);
 }
 
 #[test]
