@@ -183,6 +183,18 @@ async fn outside(network: &Network) -> NetworkNamespace {
     let addresses: Vec<_> = addresses(index, 2).into_iter().zip(gateways).collect();
     inside.configure(index, &addresses).unwrap();
     routes.wait_forwarding("to-outside").unwrap();
+    // The first question for a neighbour may be lost on a link that has just come up, also over IPv6 three times in a row.
+    for node in ["192.0.2.1:9", "[2001:db8::1]:9"].map(|text| text.parse().unwrap()) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let refused = || {
+            let connect = || TcpStream::connect_timeout(&node, Duration::from_secs(5));
+            let error = outside.inside("look", connect).unwrap().unwrap_err();
+            error.kind() == std::io::ErrorKind::ConnectionRefused
+        };
+        while !refused() {
+            assert!(Instant::now() < deadline, "{node} is never reached");
+        }
+    }
     outside
 }
 
