@@ -89,10 +89,14 @@ impl Network {
         });
         match looked.await {
             Ok((status, None)) => status,
-            Ok((status, Some(network))) => match self.inner.cni.trouble(&network).await {
-                None => status,
-                Some(trouble) => status.not_ready(trouble),
-            },
+            Ok((mut status, Some(network))) => {
+                let found = self.inner.cni.look(&network).await;
+                status.warnings.extend(found.warnings);
+                match found.trouble {
+                    None => status,
+                    Some(trouble) => status.not_ready(trouble),
+                }
+            }
             Err(error) => NetworkStatus::default().not_ready(super::cni::chain(&error)),
         }
     }

@@ -30,13 +30,12 @@ use super::super::service::blocking;
 use super::capabilities;
 use super::chain::{Chain, Target};
 use super::config::CniConfig;
-use super::directory::{self, Scan};
 use super::error::{self, CniError};
 use super::leftover;
 use super::list::NetworkList;
 use super::outcome;
-use super::readiness::Readiness;
 use super::record::{self, Event, Given};
+use super::upkeep::Upkeep;
 
 /// How many DELs run at a time: a node that stops all its pods must not start some hundred processes at once.
 const PARALLEL_DELETES: usize = 10;
@@ -48,12 +47,12 @@ const LAST_PAUSE: Duration = Duration::from_secs(60);
 /// CNI on this node. Clones are the same.
 #[derive(Debug, Clone)]
 pub(in crate::network) struct Cni {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    config: CniConfig,
+pub(super) struct Inner {
+    pub(super) config: CniConfig,
     records: Records,
     /// Where the namespaces are recorded.
     namespaces: Arc<Ledger>,
@@ -61,20 +60,20 @@ struct Inner {
     /// Changes with the table.
     changes: watch::Sender<u64>,
     /// Held for writing by GC: an ADD beside it would be taken for garbage.
-    collecting: RwLock<()>,
+    pub(super) collecting: RwLock<()>,
     deletes: Semaphore,
     /// Held by CHECK, so that a DEL does not run beside it.
-    checking: tokio::sync::Mutex<()>,
-    readiness: Readiness,
-    /// What was last said about the configuration.
-    last_seen: Mutex<String>,
+    pub(super) checking: tokio::sync::Mutex<()>,
+    pub(super) upkeep: Upkeep,
 }
 
 #[derive(Debug)]
-struct Entry {
-    given: Arc<Given>,
-    result: Option<Arc<Value>>,
-    phase: Phase,
+pub(super) struct Entry {
+    pub(super) given: Arc<Given>,
+    pub(super) result: Option<Arc<Value>>,
+    pub(super) phase: Phase,
+    /// What CHECK found wrong with it, for people.
+    pub(super) damage: Option<String>,
     /// Tells the task that works on it to give up, or not to wait any longer.
     nudge: Arc<Notify>,
     /// How many DELs have failed, and the last reason.
@@ -83,7 +82,7 @@ struct Entry {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Attaching,
     Attached,
     Releasing,
@@ -112,6 +111,7 @@ impl Cni {
                 } else {
                     Phase::Releasing
                 },
+                damage: None,
                 nudge: Arc::default(),
                 failures: 0,
                 failure: None,
@@ -131,52 +131,9 @@ impl Cni {
                 collecting: RwLock::new(()),
                 deletes: Semaphore::new(PARALLEL_DELETES),
                 checking: tokio::sync::Mutex::new(()),
-                readiness: Readiness::default(),
-                last_seen: Mutex::default(),
+                upkeep: Upkeep::default(),
             }),
         })
-    }
-
-    /// Carries on: names the living attachments to the plugins, releases what is to be released, and has the living
-    /// ones checked. `used`: the
-    /// network that pods are attached to, if it is this runtime's alone.
-    pub(in crate::network) fn resume(&self, used: Option<Arc<NetworkList>>) {
-        let mut networks: BTreeMap<String, Arc<NetworkList>> = BTreeMap::new();
-        let (mut releasing, mut living) = (Vec::new(), Vec::new());
-        for (sandbox, entry) in &*self.inner.lock() {
-            let network = Arc::new(entry.given.network.clone());
-            networks.insert(network.name.clone(), network);
-            match entry.phase {
-                Phase::Releasing => releasing.push(sandbox.clone()),
-                Phase::Attaching | Phase::Attached => living.push(sandbox.clone()),
-            }
-        }
-        // As it is configured now, if it is.
-        networks.extend(used.map(|network| (network.name.clone(), network)));
-        let inner = Arc::clone(&self.inner);
-        tokio::spawn(async move {
-            inner.collect_garbage(networks.into_values()).await;
-            for sandbox in releasing {
-                tokio::spawn(Arc::clone(&inner).release(sandbox));
-            }
-            inner.check_all(living).await;
-        });
-    }
-
-    /// The configuration as it is now; what has changed since the last look is logged. Blocking.
-    pub(in crate::network) fn scan(&self) -> Scan {
-        let scan = directory::scan(&self.inner.config.configuration_directories);
-        self.inner.tell_changes(&scan);
-        scan
-    }
-
-    /// Why pods cannot be attached to a network; `None` if they can.
-    pub(in crate::network) async fn trouble(&self, network: &Arc<NetworkList>) -> Option<String> {
-        let config = &self.inner.config;
-        self.inner
-            .readiness
-            .trouble(network, &config.plugin_directories, config.timeout)
-            .await
     }
 
     /// Whether something of the sandbox is recorded: then its namespace stays until DEL has worked.
@@ -297,6 +254,7 @@ impl Inner {
             given: Arc::clone(given),
             result: None,
             phase: Phase::Attaching,
+            damage: None,
             nudge: Arc::clone(&nudge),
             failures: 0,
             failure: None,
@@ -351,7 +309,7 @@ impl Inner {
         };
         let result = tokio::select! {
             result = add => result?,
-            () = nudge.notified() => return Err(CniError::Abandoned { network: given.network.name.clone() }.into()),
+            () = nudge.notified() => return Err(CniError::Abandoned { network: given.network.shown() }.into()),
         };
         let addresses = addresses(given, &result)?;
         Ok((result, addresses))
@@ -380,7 +338,7 @@ impl Inner {
     }
 
     /// DEL until it works.
-    async fn release(self: Arc<Self>, sandbox: String) {
+    pub(super) async fn release(self: Arc<Self>, sandbox: String) {
         let found = self.lock().get(&sandbox).map(|entry| {
             let (given, nudge) = (Arc::clone(&entry.given), Arc::clone(&entry.nudge));
             (given, entry.result.clone(), nudge)
@@ -459,55 +417,6 @@ impl Inner {
             .send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Names the living attachments of each network to its plugins.
-    async fn collect_garbage(&self, networks: impl Iterator<Item = Arc<NetworkList>>) {
-        let _alone = self.collecting.write().await;
-        for network in networks {
-            let living: Vec<(String, String)> = self
-                .lock()
-                .iter()
-                .filter(|(_, entry)| entry.given.network.name == network.name)
-                .map(|(sandbox, entry)| (sandbox.clone(), entry.given.interface.clone()))
-                .collect();
-            let chain = Chain {
-                network: &network,
-                directories: &self.config.plugin_directories,
-                deadline: Instant::now() + self.config.timeout,
-            };
-            if let Err(error) = chain.collect(&living).await {
-                tracing::warn!(
-                    error = error::chain(&error),
-                    "a CNI network does not free what is not used any more"
-                );
-            }
-        }
-    }
-
-    /// Asks the plugins of one pod after the other whether its network is still as they left it.
-    async fn check_all(&self, sandboxes: Vec<String>) {
-        for sandbox in sandboxes {
-            let _one = self.checking.lock().await;
-            let found = {
-                let table = self.lock();
-                table
-                    .get(&sandbox)
-                    .filter(|entry| entry.phase == Phase::Attached)
-                    .and_then(|entry| Some((Arc::clone(&entry.given), entry.result.clone()?)))
-            };
-            let Some((given, result)) = found else {
-                continue;
-            };
-            let target = given.target(&sandbox, Some(&given.namespace));
-            if let Err(error) = self.chain(&given).check(target, &result).await {
-                tracing::warn!(
-                    sandbox,
-                    error = error::chain(&error),
-                    "a pod's network is not as it was"
-                );
-            }
-        }
-    }
-
     async fn record(&self, sandbox: &str, event: Event, sync: Sync) -> Result<(), NetworkError> {
         let (records, sandbox) = (self.records.clone(), sandbox.to_owned());
         blocking("record an attachment", move || {
@@ -520,7 +429,7 @@ impl Inner {
         .await
     }
 
-    fn chain<'a>(&'a self, given: &'a Given) -> Chain<'a> {
+    pub(super) fn chain<'a>(&'a self, given: &'a Given) -> Chain<'a> {
         Chain {
             network: &given.network,
             directories: &self.config.plugin_directories,
@@ -528,26 +437,7 @@ impl Inner {
         }
     }
 
-    fn tell_changes(&self, scan: &Scan) {
-        let seen = scan.describe();
-        let skipped = scan.broken_files();
-        let now = format!("{seen}\n{skipped}");
-        let mut last = self
-            .last_seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if *last == now {
-            return;
-        }
-        *last = now;
-        drop(last);
-        tracing::info!("CNI: {seen}");
-        if scan.chosen.is_some() && !skipped.is_empty() {
-            tracing::warn!("CNI configurations are skipped: {skipped}");
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         // No code that holds the lock can panic half-way through a change.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -561,7 +451,11 @@ enum Sync {
 }
 
 impl Given {
-    fn target<'a>(&'a self, sandbox: &'a str, namespace: Option<&'a Path>) -> Target<'a> {
+    pub(super) fn target<'a>(
+        &'a self,
+        sandbox: &'a str,
+        namespace: Option<&'a Path>,
+    ) -> Target<'a> {
         Target {
             container: sandbox,
             namespace,
@@ -586,7 +480,7 @@ async fn end_plugins_of(sandbox: &str) {
 
 fn addresses(given: &Given, result: &Value) -> Result<Vec<IpAddr>, CniError> {
     outcome::addresses(result, &given.interface).map_err(|source| CniError::Outcome {
-        network: given.network.name.clone(),
+        network: given.network.shown(),
         source,
     })
 }

@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -88,8 +89,13 @@ impl Chain<'_> {
     }
 
     /// Names the attachments that live, so that the plugins free everything else. All plugins are told, whatever one
-    /// of them says; the first error is returned. Nothing is said before specification 1.1.0.
-    pub(super) async fn collect(&self, living: &[(String, String)]) -> Result<(), CniError> {
+    /// of them says or if it hangs: each has `timeout` for itself. The first error is returned. Nothing is said before
+    /// specification 1.1.0.
+    pub(super) async fn collect(
+        &self,
+        living: &[(String, String)],
+        timeout: Duration,
+    ) -> Result<(), CniError> {
         if self.network.version < SpecVersion::WITH_STATUS || self.network.disable_gc {
             return Ok(());
         }
@@ -104,7 +110,11 @@ impl Chain<'_> {
             for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
                 plugin.insert(key.to_owned(), living.clone().into());
             }
-            first = first.and(self.run("GC", &plugin, None, None).await.map(drop));
+            let chain = Chain {
+                deadline: Instant::now() + timeout,
+                ..*self
+            };
+            first = first.and(chain.run("GC", &plugin, None, None).await.map(drop));
         }
         first
     }
@@ -133,7 +143,7 @@ impl Chain<'_> {
             .find(executable)
             .ok_or_else(|| CniError::PluginMissing {
                 plugin: name.to_owned(),
-                network: self.network.name.clone(),
+                network: self.network.shown(),
                 directories: self
                     .directories
                     .iter()
@@ -154,7 +164,7 @@ impl Chain<'_> {
         let failed = |source: PluginError| CniError::Plugin {
             verb,
             plugin: plugin_type(plugin).to_owned(),
-            network: self.network.name.clone(),
+            network: self.network.shown(),
             source,
         };
         let input = input(self.network, plugin, target, result);

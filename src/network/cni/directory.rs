@@ -45,7 +45,8 @@ pub(in crate::network) fn scan(directories: &[PathBuf]) -> Scan {
         };
         let path = directory.join(name);
         match read(directory, &path) {
-            Ok(network) => {
+            Ok(mut network) => {
+                network.file.clone_from(&path);
                 scan.chosen = Some((path, Arc::new(network)));
                 break;
             }

@@ -17,32 +17,32 @@ pub enum CniError {
         problem: String,
     },
     /// A plugin's program is nowhere.
-    #[error("CNI plugin {plugin:?} of network {network:?} is in none of {directories}")]
+    #[error("CNI plugin {plugin:?} of network {network} is in none of {directories}")]
     PluginMissing {
         /// Its `type`.
         plugin: String,
-        /// The network.
+        /// The network and its file.
         network: String,
         /// Where it was looked for.
         directories: String,
     },
     /// A plugin did not do what it was asked.
-    #[error("CNI {verb} by plugin {plugin:?} of network {network:?}")]
+    #[error("CNI {verb} by plugin {plugin:?} of network {network}")]
     Plugin {
         /// `ADD`, `DEL`, …
         verb: &'static str,
         /// The plugin's `type`.
         plugin: String,
-        /// The network.
+        /// The network and its file.
         network: String,
         /// Why.
         #[source]
         source: PluginError,
     },
     /// The result of the chain is not one.
-    #[error("the result of CNI network {network:?}")]
+    #[error("the result of CNI network {network}")]
     Outcome {
-        /// The network.
+        /// The network and its file.
         network: String,
         /// Why.
         #[source]
@@ -86,9 +86,9 @@ pub enum CniError {
         source: io::Error,
     },
     /// The pod was detached while it was being attached.
-    #[error("the pod is detached before it was attached to CNI network {network:?}")]
+    #[error("the pod is detached before it was attached to CNI network {network}")]
     Abandoned {
-        /// The network.
+        /// The network and its file.
         network: String,
     },
 }

@@ -1,5 +1,7 @@
 //! A network configuration as the specification has it: a list of plugins, or one alone. Pure.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -13,6 +15,9 @@ pub(super) type Object = Map<String, Value>;
 pub(in crate::network) struct NetworkList {
     /// Its name: attachments are found by it.
     pub(super) name: String,
+    /// Where it is written, for errors; empty in records of versions that did not note it.
+    #[serde(default)]
+    pub(super) file: PathBuf,
     /// The version of the specification that is spoken with its plugins.
     pub(super) version: SpecVersion,
     /// Whoever wrote it does not want CHECK.
@@ -82,6 +87,7 @@ impl NetworkList {
         };
         let network = Self {
             name: name(list)?,
+            file: PathBuf::new(),
             version: negotiated_version(list)?,
             disable_check: flag(list, "disableCheck")?,
             disable_gc: flag(list, "disableGC")?,
@@ -100,11 +106,20 @@ impl NetworkList {
         check_plugin(&plugin)?;
         Ok(Self {
             name: name(&plugin)?,
+            file: PathBuf::new(),
             version: negotiated_version(&plugin)?,
             disable_check: false,
             disable_gc: false,
             plugins: vec![plugin],
         })
+    }
+
+    /// Its name, and the file that it is written in, for people.
+    pub(super) fn shown(&self) -> String {
+        match self.file.as_os_str().is_empty() {
+            true => format!("{:?}", self.name),
+            false => format!("{:?} ({})", self.name, self.file.display()),
+        }
     }
 
     /// The names of the plugins' programs, in the order of ADD.

@@ -7,6 +7,7 @@
 //! ```text
 //! attachments ─┬─ record             what was given to whom, durable
 //!   (Cni)      ├─ leftover           plugins that a dead daemon left running
+//!              ├─ upkeep             GC and CHECK at a start; what a status tells
 //!              ├─ readiness ─┐       can pods be attached, and why not
 //!              └─────────────┴─ chain ── plugin      verbs over a list; one process
 //! write ── template                  a file from a template
@@ -29,6 +30,7 @@ mod plugin;
 mod readiness;
 mod record;
 mod template;
+mod upkeep;
 mod version;
 mod write;
 

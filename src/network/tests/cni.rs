@@ -52,7 +52,7 @@ impl Node {
     }
 
     /// host-local, with its files below the node's directory.
-    fn host_local(&self, subnets: &[&str]) -> Value {
+    pub(super) fn host_local(&self, subnets: &[&str]) -> Value {
         let ranges: Vec<Value> = subnets
             .iter()
             .map(|subnet| json!([{ "subnet": subnet }]))
@@ -67,7 +67,7 @@ impl Node {
         })
     }
 
-    fn bridge(&self, subnets: &[&str]) -> Value {
+    pub(super) fn bridge(&self, subnets: &[&str]) -> Value {
         json!({
             "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
             "ipam": self.host_local(subnets),
@@ -94,7 +94,7 @@ impl Node {
 }
 
 /// Whether Debian's plugins and what they run are missing, said once.
-fn without_plugins(names: &[&str]) -> bool {
+pub(super) fn without_plugins(names: &[&str]) -> bool {
     let missing = names
         .iter()
         .map(|name| Path::new(PLUGINS).join(name))
@@ -123,7 +123,7 @@ pub(super) async fn remove_cni(network: &Network, sandbox: &str) {
 }
 
 /// Brings a pod of a chain up and down, after `look` has looked at it; the second pod must leave nothing.
-async fn comes_and_goes(
+pub(super) async fn comes_and_goes(
     node: &Node,
     pod: &PodRequest,
     look: impl Fn(&NetworkNamespace, &[IpAddr]),
@@ -232,41 +232,6 @@ fn root_cni_macvlan_comes_and_goes() {
             assert!(interfaces(namespace).contains(&"eth0".to_owned()));
         })
         .await;
-    });
-}
-
-#[test]
-fn root_cni_bandwidth_is_asked_for_by_annotations() {
-    if without_plugins(&["bridge", "host-local", "bandwidth"]) {
-        return;
-    }
-    on_a_node(|node| async move {
-        let mut routes = RouteSocket::open().unwrap();
-        if std::process::Command::new("ip")
-            .args(["link", "add", "probe", "type", "ifb"])
-            .output()
-            .is_ok_and(|output| !output.status.success())
-        {
-            println!("SKIP the kernel has no ifb interfaces");
-            return;
-        }
-        routes.delete_link("probe").unwrap();
-        node.configure(
-            "1.0.0",
-            &json!([
-                node.bridge(&["10.88.0.0/16"]),
-                { "type": "bandwidth", "capabilities": { "bandwidth": true } },
-            ]),
-        );
-        let pod = PodRequest {
-            annotations: [(
-                "kubernetes.io/egress-bandwidth".to_owned(),
-                "10M".to_owned(),
-            )]
-            .into(),
-            ..PodRequest::default()
-        };
-        comes_and_goes(&node, &pod, |_, _| {}).await;
     });
 }
 

@@ -1,170 +1,14 @@
-//! CNI with plugins that fail, hang, print garbage or die at each verb; daemons that died; directories that change.
+//! CNI's attachments after a daemon died, a configuration changed, a pod went too early; directories that change.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::{Mode, Network, NetworkConfig, NetworkErrorKind, PodRequest};
 use super::cni::{cni_pod, remove_cni};
-use super::{Node, on_a_node};
-
-/// A plugin that notes each call, `VERB CONTAINER NETNS`, and acts as the file `act-VERB` says.
-const SCRIPT: &str = r#"#!/bin/sh
-here=HERE
-verb=$CNI_COMMAND
-cat >"$here/input-$verb"
-[ $verb = VERSION ] || echo "$verb $CNI_CONTAINERID $CNI_NETNS" >>"$here/calls"
-case $(cat "$here/act-$verb" 2>/dev/null) in
-fail) echo '{"code":100,"msg":"made to fail","details":"by the test"}'; exit 1 ;;
-unready) echo '{"code":50,"msg":"no route yet"}'; exit 1 ;;
-hang) sleep 1000; exit 0 ;;
-garbage) echo 'no JSON'; exit 0 ;;
-die) kill -KILL $$ ;;
-esac
-case $verb in
-ADD) echo '{"cniVersion":"1.1.0","ips":[{"address":"10.1.2.3/24"}]}' ;;
-VERSION) echo '{"cniVersion":"1.1.0","supportedVersions":["1.0.0","1.1.0"]}' ;;
-esac
-"#;
-
-impl Node {
-    /// Installs the plugin and a configuration with it.
-    fn install(&self) {
-        let here = self.directory.path().join("plugin");
-        self.write("plugin/calls", "");
-        self.write(
-            "bin/script",
-            &SCRIPT.replace("HERE", &here.display().to_string()),
-        );
-        let program = self.directory.path().join("bin/script");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        self.configure("1.1.0", &json!([{ "type": "script" }]));
-    }
-
-    fn act(&self, verb: &str, how: &str) {
-        self.write(&format!("plugin/act-{verb}"), how);
-    }
-
-    /// The verbs that were called since the last time, with the container; without the GC of a start.
-    fn calls(&self) -> Vec<String> {
-        let mut calls = self.all_calls();
-        calls.retain(|call| call != "GC ");
-        calls
-    }
-
-    fn all_calls(&self) -> Vec<String> {
-        let path = self.directory.path().join("plugin/calls");
-        let text = fs::read_to_string(&path).unwrap();
-        self.write("plugin/calls", "");
-        text.lines()
-            .map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
-            .collect()
-    }
-
-    fn input(&self, verb: &str) -> Value {
-        let path = self.directory.path().join(format!("plugin/input-{verb}"));
-        // Half of it, while the plugin is writing, is as good as nothing.
-        serde_json::from_slice(&fs::read(path).unwrap_or_default()).unwrap_or_default()
-    }
-
-    /// A patience that tests can wait for.
-    async fn start_impatient(&self, live: &[&str]) -> Network {
-        let mut config = self.cni_config();
-        config.cni.timeout = Duration::from_millis(700);
-        let live = live.iter().map(ToString::to_string).collect();
-        Network::start(config, &live).await.unwrap()
-    }
-}
-
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !condition() {
-        assert!(Instant::now() < deadline, "never so: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-fn message(error: &(dyn std::error::Error + 'static)) -> String {
-    super::super::cni::chain(error)
-}
-
-#[test]
-fn root_cni_an_add_that_fails_in_any_way_is_followed_by_a_del() {
-    on_a_node(|node| async move {
-        node.install();
-        let network = node.start_impatient(&[]).await;
-        for (how, expected) in [
-            ("fail", "made to fail (code 100): by the test"),
-            ("hang", "killed: not done after 0.7"),
-            ("garbage", "its answer \"no JSON\\n\" is not JSON"),
-            ("die", "signal: 9 (SIGKILL)"),
-        ] {
-            node.act("ADD", how);
-            node.calls();
-            let namespace = network.create_namespace(how).await.unwrap();
-            let error = network
-                .attach_pod(how, &namespace, &PodRequest::default())
-                .await
-                .unwrap_err();
-            let text = message(&error);
-            assert!(
-                text.starts_with("CNI ADD by plugin \"script\" of network \"test\": "),
-                "{text}"
-            );
-            assert!(text.contains(expected), "{expected}: {text}");
-            drop(namespace);
-            remove_cni(&network, how).await;
-            assert_eq!(node.calls(), [format!("ADD {how}"), format!("DEL {how}")]);
-            let counts = node.cni_counts();
-            assert_eq!(
-                (counts["CNI records"], counts["namespaces"]),
-                (0, 0),
-                "{how}"
-            );
-        }
-    });
-}
-
-#[test]
-fn root_cni_a_del_that_fails_in_any_way_is_tried_until_it_works() {
-    on_a_node(|node| async move {
-        node.install();
-        let network = node.start_impatient(&[]).await;
-        for (how, expected) in [
-            ("fail", "made to fail (code 100): by the test"),
-            ("hang", "killed: not done after 0.7"),
-            ("garbage", "is not JSON"),
-            ("die", "signal: 9 (SIGKILL)"),
-        ] {
-            let (namespace, _) = cni_pod(&network, how, &PodRequest::default()).await;
-            drop(namespace);
-            node.act("DEL", how);
-            network.detach(how).await.unwrap();
-            network.remove_namespace(how).await.unwrap();
-            let error = network.wait_detached(how).await.unwrap_err();
-            let text = message(&error);
-            assert!(text.contains(expected), "{expected}: {text}");
-            // Not before DEL has worked.
-            let counts = node.cni_counts();
-            assert_eq!(
-                (counts["CNI records"], counts["namespaces"]),
-                (1, 1),
-                "{how}"
-            );
-            node.act("DEL", "");
-            network.detach(how).await.unwrap();
-            network.wait_detached(how).await.unwrap();
-            let counts = node.cni_counts();
-            assert_eq!(
-                (counts["CNI records"], counts["namespaces"]),
-                (0, 0),
-                "{how}"
-            );
-        }
-    });
-}
+use super::cni_plugin::{eventually, message};
+use super::on_a_node;
 
 #[test]
 fn root_cni_del_gets_what_add_got_although_the_configuration_changed() {
@@ -308,7 +152,9 @@ fn root_cni_status_follows_the_directory_and_says_why() {
         node.configure("1.1.0", &json!([{ "type": "script" }]));
         let message = told(network.status().await);
         assert!(
-            message.starts_with("CNI plugin \"script\" of network \"test\" is in none of"),
+            message.starts_with(&format!(
+                "CNI plugin \"script\" of network \"test\" ({shown}/10-test.conflist) is in none of"
+            )),
             "{message}"
         );
         node.install();
@@ -322,9 +168,9 @@ fn root_cni_status_follows_the_directory_and_says_why() {
         node.configure("0.4.0", &json!([{ "type": "script" }]));
         let message = told(network.status().await);
         assert!(
-            message.ends_with(
-                "does not support cniVersion 0.4.0 of network \"test\", but 1.0.0, 1.1.0"
-            ),
+            message.ends_with(&format!(
+                "does not support cniVersion 0.4.0 of network \"test\" ({shown}/10-test.conflist), but 1.0.0, 1.1.0"
+            )),
             "{message}"
         );
         // Another configuration is another question: no old answer is given.
@@ -333,7 +179,10 @@ fn root_cni_status_follows_the_directory_and_says_why() {
         let message = told(network.status().await);
         assert_eq!(
             message,
-            "CNI STATUS by plugin \"script\" of network \"test\": no route yet (code 50); it cannot attach pods"
+            format!(
+                "CNI STATUS by plugin \"script\" of network \"test\" ({shown}/10-test.conflist): no route yet (code 50); \
+                 it cannot attach pods"
+            )
         );
         fs::remove_dir_all(&directory).unwrap();
         assert!(told(network.status().await).contains("does not exist"));
@@ -385,5 +234,42 @@ fn root_cni_is_chosen_if_there_is_a_configuration_and_each_pod_leaves_as_it_came
             ),
             (0, 0, 0)
         );
+    });
+}
+
+#[test]
+fn root_cni_takes_over_and_what_was_prepared_on_the_bridge_goes() {
+    on_a_node(|node| async move {
+        let config = NetworkConfig {
+            mode: Mode::Auto,
+            prepared: 2,
+            ..node.cni_config()
+        };
+        let network = Network::start(config, &[].into()).await.unwrap();
+        assert!(network.status().await.ready);
+        eventually("two are in stock", || network.prepared() == 2).await;
+        let links = node.cni_counts()["links"];
+        node.install();
+        assert!(network.status().await.ready);
+        let gone = || {
+            let counts = node.cni_counts();
+            counts["records"] == 0 && counts["links"] == links - 2
+        };
+        eventually("the stock is gone", gone).await;
+        assert_eq!(network.prepared(), 0);
+        node.calls();
+        let request = PodRequest::default();
+        let (namespace, addresses) = cni_pod(&network, "by-cni", &request).await;
+        assert_eq!(addresses[0].to_string(), "10.1.2.3");
+        drop(namespace);
+        remove_cni(&network, "by-cni").await;
+        assert_eq!(node.calls(), ["ADD by-cni", "DEL by-cni"]);
+        assert_eq!(network.prepared(), 0);
+        // And back: without a configuration the bridge has its stock again.
+        fs::remove_dir_all(node.directory.path().join("net.d")).unwrap();
+        assert!(network.status().await.ready);
+        eventually("two are in stock again", || network.prepared() == 2).await;
+        network.reset().await.unwrap();
+        assert_eq!(node.cni_counts()["links"], 1);
     });
 }

@@ -1,7 +1,10 @@
 //! The network on real kernels: each test has a network and a mount namespace of its own.
 
 mod cni;
+mod cni_capabilities;
 mod cni_faults;
+mod cni_plugin;
+mod cni_verbs;
 mod dual_stack;
 mod filter;
 mod load;
