@@ -76,7 +76,7 @@ configure_carpel() {
     network=$(carpel_network)
     cat >"$NODE_WORK/config.toml" <<EOF
 root = "$NODE_WORK/root"
-run_directory = "$NODE_WORK/run/carpel"
+run_directory = "$NODE_RUN/carpel"
 socket = "$NODE_WORK/run/node.sock"
 
 [log]
@@ -101,7 +101,7 @@ configure_containerd() {
     cat >"$NODE_WORK/config.toml" <<EOF
 version = 2
 root = "$NODE_WORK/root"
-state = "$NODE_WORK/run/containerd"
+state = "$NODE_RUN/containerd"
 disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper"]
 
 [grpc]
