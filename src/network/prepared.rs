@@ -25,8 +25,9 @@ use super::namespace::{self, NetworkNamespace, RouterAdvertisements};
 use super::release::Releases;
 use super::sysctl;
 
-/// So long no pod must have come.
-const QUIET: Duration = Duration::from_millis(20);
+/// So long no pod must have come or gone: longer than a pod takes to be ready, so that its containers are not held up by
+/// the sync of a record and the lock of all interfaces.
+const QUIET: Duration = Duration::from_millis(60);
 /// So long is waited after something failed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -160,6 +161,12 @@ impl Prepared {
         Ok(Some(Taken { namespace, missing }))
     }
 
+    /// Puts off the next one: a pod comes or goes.
+    pub(super) fn put_off(&self) {
+        let mut stock = self.shared.lock();
+        stock.not_before = stock.not_before.max(Instant::now() + QUIET);
+    }
+
     /// How many are in stock.
     pub(super) fn count(&self) -> usize {
         self.shared.lock().ready.len()
@@ -204,7 +211,7 @@ impl Prepared {
     /// One that suits the sysctls of a pod. If none does, the oldest makes room for one that will suit the next such pod.
     fn pick(&self, sysctls: &BTreeMap<String, String>) -> Option<Ready> {
         let mut stock = self.shared.lock();
-        stock.not_before = Instant::now() + QUIET;
+        stock.not_before = stock.not_before.max(Instant::now() + QUIET);
         stock.sysctls.clone_from(sysctls);
         let at = stock.ready.iter().position(|ready| ready.suits(sysctls));
         let (picked, useless) = match at {

@@ -268,6 +268,9 @@ impl Network {
     pub async fn detach(&self, sandbox: &str) -> Result<(), NetworkError> {
         check_id(sandbox)?;
         self.inner.cni.detach(sandbox);
+        if let Some(started) = self.inner.built_in.get() {
+            started.prepared.put_off();
+        }
         let Some(job) = self.inner.ledger.begin_release(sandbox) else {
             return Ok(());
         };

@@ -7,11 +7,17 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 use super::PersistError;
 
 /// What a replacement survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
+    /// The death of this process at any instruction, like `Rename`; for what is worth nothing after a boot. The old file
+    /// is exchanged and then unlinked: a rename over it would make ext4 write the new one to the disk first (its
+    /// `auto_da_alloc`), which takes milliseconds beside a commit of the journal.
+    Live,
     /// The death of this process at any instruction. A power cut may tear the file.
     Rename,
     /// A power cut too: the file and its folder are synced.
@@ -80,6 +86,9 @@ fn write_and_rename(
             source,
         })?;
     }
+    if durability == Durability::Live && exchange(temporary, path) {
+        return Ok(());
+    }
     fs::rename(temporary, path).map_err(|source| PersistError::Rename {
         from: temporary.to_owned(),
         to: path.to_owned(),
@@ -95,6 +104,17 @@ fn write_and_rename(
             })?;
     }
     Ok(())
+}
+
+/// Exchanges the two and removes the old one. Not if there is no old one, or the file system cannot exchange.
+fn exchange(temporary: &Path, path: &Path) -> bool {
+    if renameat_with(CWD, temporary, CWD, path, RenameFlags::EXCHANGE).is_err() {
+        return false;
+    }
+    if let Err(left) = fs::remove_file(temporary) {
+        tracing::warn!(path = %temporary.display(), error = %left, "what was replaced stays behind");
+    }
+    true
 }
 
 fn temporary_path(path: &Path) -> PathBuf {

@@ -10,8 +10,10 @@ fn a_replaced_file_holds_the_new_bytes_and_leaves_no_temporary() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pod.json");
     for (bytes, durability) in [
-        (b"one".as_slice(), Durability::Rename),
-        (b"two", Durability::Synced),
+        (b"one".as_slice(), Durability::Live),
+        (b"two", Durability::Rename),
+        (b"three", Durability::Synced),
+        (b"four", Durability::Live),
     ] {
         replace(&path, bytes, durability).unwrap();
         assert_eq!(fs::read(&path).unwrap(), bytes);
@@ -21,6 +23,26 @@ fn a_replaced_file_holds_the_new_bytes_and_leaves_no_temporary() {
         fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
         0o600
     );
+}
+
+#[test]
+fn a_reader_of_a_live_file_sees_the_old_bytes_or_the_new_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.json");
+    let versions = [b"a".repeat(5000), b"b".repeat(7000)];
+    replace(&path, &versions[0], Durability::Live).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..500 {
+                replace(&path, &versions[round % 2], Durability::Live).unwrap();
+            }
+        });
+        for _ in 0..500 {
+            let found = fs::read(&path).unwrap();
+            assert!(versions.contains(&found), "{} bytes", found.len());
+        }
+    });
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]

@@ -239,7 +239,7 @@ pub(super) fn write_live(directories: &PodDirectories, pod: &Pod) -> Result<(), 
     persist::write_json(
         &directories.live_record(),
         &LiveRecord::of(pod),
-        Durability::Rename,
+        Durability::Live,
     )
 }
 

@@ -13,12 +13,12 @@ use std::time::Duration;
 pub(super) enum Held {
     /// The folders of identity and live state.
     Directories,
-    /// The tmpfs for /dev/shm.
-    SharedMemory,
     /// The cgroup of the shim.
     ShimCgroup,
     /// The cgroups of pod and infra process.
     Cgroups,
+    /// The tmpfs for /dev/shm.
+    SharedMemory,
     /// The network namespace and its attachment.
     Network,
     /// The shim, the infra process and all containers.

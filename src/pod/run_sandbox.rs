@@ -23,8 +23,8 @@ use super::sysctls;
 use crate::oci::{NamespaceMode, SandboxConfig};
 use crate::shim_client::{Connected, ShimClient};
 
-/// The whole procedure. The shim's start overlaps with the making of the network, as neither needs the other; no process
-/// of the pod itself is there before the network is.
+/// The whole procedure. The shim starts as soon as it has a cgroup, beside the pod's files and network, as neither needs
+/// the other; no process of the pod itself is there before the network is.
 pub(super) async fn run(context: Context) -> Outcome {
     let mut build = Build::new(context);
     for (position, step) in STEPS.iter().enumerate() {
@@ -41,9 +41,9 @@ const CREATE_PATIENCE: Duration = Duration::from_secs(30);
 /// In the order in which they are taken: the network before any process, the shim last.
 const STEPS: [Held; 6] = [
     Held::Directories,
-    Held::SharedMemory,
     Held::ShimCgroup,
     Held::Cgroups,
+    Held::SharedMemory,
     Held::Network,
     Held::Processes,
 ];
@@ -75,7 +75,7 @@ impl Build {
     async fn take(&mut self, step: Held) -> Result<(), PodError> {
         match step {
             Held::Directories => self.write_identity().await,
-            Held::SharedMemory => self.mount_shm().await,
+            Held::SharedMemory => self.make_files().await,
             // Made with the pod's, by the next step.
             Held::ShimCgroup => Ok(()),
             Held::Cgroups => self.make_cgroups(),
@@ -148,23 +148,26 @@ impl Build {
                 .map_err(|error| persist_error(subject.clone(), "record the state", error))?;
             record::write_sandbox(&directories, &identity)
                 .map_err(|error| persist_error(subject.clone(), "record the sandbox", error))?;
-            files::write_pod_files(&directories, &pod.config).map_err(file_error)?;
-            if !pod.config.log_directory.is_empty() {
-                files::make_log_directory(pod.config.log_directory.as_ref()).map_err(file_error)?;
-            }
             Ok(())
         })
         .await
     }
 
-    async fn mount_shm(&self) -> Result<(), PodError> {
-        if self.config().security.namespaces.ipc == NamespaceMode::Node {
-            return Ok(());
-        }
+    /// What containers get from the sandbox, /dev/shm last.
+    async fn make_files(&self) -> Result<(), PodError> {
+        let config = self.config();
         let directories = self.context.slot.directories.clone();
         let size_bytes = self.context.parts.settings.shm_size_bytes;
-        in_files(&self.context, "make /dev/shm", move || {
-            files::mount_shm(&directories, size_bytes)
+        let own_ipc = config.security.namespaces.ipc != NamespaceMode::Node;
+        in_files(&self.context, "make the sandbox's files", move || {
+            files::write_pod_files(&directories, &config)?;
+            if !config.log_directory.is_empty() {
+                files::make_log_directory(config.log_directory.as_ref())?;
+            }
+            match own_ipc {
+                true => files::mount_shm(&directories, size_bytes),
+                false => Ok(()),
+            }
         })
         .await
     }
