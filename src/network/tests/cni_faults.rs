@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::super::{Mode, Network, NetworkConfig, NetworkErrorKind, PodRequest};
+use super::super::{Mode, Network, NetworkConfig, NetworkErrorKind, NetworkStatus, PodRequest};
 use super::cni::{cni_pod, remove_cni};
 use super::cni_plugin::{eventually, message};
 use super::on_a_node;
@@ -117,18 +117,20 @@ fn root_cni_a_start_names_the_living_and_releases_the_rest() {
     });
 }
 
+/// The message of a status that is not ready.
+fn told(status: NetworkStatus) -> String {
+    assert_eq!(
+        (status.ready, status.reason.as_str()),
+        (false, "NetworkPluginNotReady")
+    );
+    status.message
+}
+
 #[test]
 fn root_cni_status_follows_the_directory_and_says_why() {
     on_a_node(|node| async move {
         let network = node.start_cni(&[]).await;
         let directory = node.directory.path().join("net.d");
-        let told = |status: super::super::NetworkStatus| {
-            assert_eq!(
-                (status.ready, status.reason.as_str()),
-                (false, "NetworkPluginNotReady")
-            );
-            status.message
-        };
         let shown = directory.display();
         let message = told(network.status().await);
         assert_eq!(
@@ -164,7 +166,17 @@ fn root_cni_status_follows_the_directory_and_says_why() {
             status.warnings[0].contains("05-torn.conflist"),
             "{status:?}"
         );
+    });
+}
 
+#[test]
+fn root_cni_status_follows_a_configuration_that_changes_and_goes() {
+    on_a_node(|node| async move {
+        node.install();
+        let network = node.start_cni(&[]).await;
+        assert!(network.status().await.ready);
+        let directory = node.directory.path().join("net.d");
+        let shown = directory.display();
         node.configure("0.4.0", &json!([{ "type": "script" }]));
         let message = told(network.status().await);
         assert!(
