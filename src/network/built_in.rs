@@ -19,13 +19,14 @@ use super::conflicts;
 use super::conntrack;
 use super::error::{NetworkError, NetworkErrorKind};
 use super::forwarding;
-use super::ledger::{Ledger, Plan};
+use super::ledger::Ledger;
 use super::namespace::NetworkNamespace;
 use super::nftables;
 use super::node_settings::NodeSettings;
 use super::port::Redirect;
 use super::route::{InterfaceAddress, RouteSocket, VethPair};
 use super::status::{self, NOT_READY, NetworkStatus};
+use super::table::Plan;
 
 /// The bridge and what is known about it.
 #[derive(Debug)]

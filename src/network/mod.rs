@@ -6,8 +6,10 @@
 //! start removes what a daemon that died left behind.
 //!
 //! ```text
-//! service ─┬─ namespace, sysctl           namespaces with a path
-//!          ├─ ledger ── pool, port, record   who has what, durable
+//! service ── inner: which way a pod goes
+//!          ┬─ namespace, sysctl           namespaces with a path
+//!          ├─ ledger ─┬─ table ── pool, port   who has what
+//!          │          └─ record           the same, durable
 //!          ├─ cni                         configurations, plugins, attachments by them
 //!          ├─ built_in ─┬─ conflicts      what is in the way
 //!          │            ├─ bridge         the bridge and its ports
@@ -30,6 +32,7 @@ mod conflicts;
 mod conntrack;
 mod error;
 mod forwarding;
+mod inner;
 mod inspect;
 mod ledger;
 mod namespace;
@@ -49,6 +52,7 @@ mod status;
 mod subnet;
 mod subnet_v6;
 mod sysctl;
+mod table;
 
 pub use attachment::{Attachment, InterfaceStatistics, Ipv6Attachment};
 pub use cni::{CniConfig, CniError, PluginError, TemplateError};

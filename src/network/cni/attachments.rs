@@ -22,11 +22,12 @@ use tokio::sync::{Notify, RwLock, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::super::error::NetworkError;
-use super::super::ledger::{Ledger, POD_INTERFACE};
+use super::super::ledger::Ledger;
 use super::super::namespace;
 use super::super::record::Records;
 use super::super::request::PodRequest;
 use super::super::service::blocking;
+use super::super::table::POD_INTERFACE;
 use super::capabilities;
 use super::chain::{Chain, Target};
 use super::config::CniConfig;
