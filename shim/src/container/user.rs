@@ -81,8 +81,7 @@ fn find_account(root: BorrowedFd<'_>, user: &User, name: &str) -> Outcome<Option
     let mut found: Option<Account> = None;
     for_each_line(root, "/etc/passwd", &mut |line| {
         if let Some(account) = account_of(line) {
-            // A name that looks like a number may still be a name: that wins, as for docker's USER.
-            if !name.is_empty() && account.name == name.as_bytes() {
+            if !is_number(name) && account.name == name.as_bytes() {
                 found = Some(account);
                 return Go::Stop;
             }
@@ -98,7 +97,7 @@ fn find_account(root: BorrowedFd<'_>, user: &User, name: &str) -> Outcome<Option
 fn find_group(root: BorrowedFd<'_>, group: &str) -> Outcome<u32> {
     let mut found = None;
     for_each_line(root, "/etc/group", &mut |line| match fields(line) {
-        [name, _, gid, _] if name == group.as_bytes() => {
+        [name, _, gid, _] if !is_number(group) && name == group.as_bytes() => {
             found = number(gid);
             Go::Stop
         }
@@ -146,6 +145,12 @@ fn account_of(line: &[u8]) -> Option<Account> {
 fn fields(line: &[u8]) -> [&[u8]; 4] {
     let mut parts = line.split(|byte| *byte == b':');
     std::array::from_fn(|_index| parts.next().unwrap_or_default())
+}
+
+/// Only digits: never a name, or an image could make root of any number that a pod or its own configuration names, and be
+/// taken for one that does not run as root (CVE-2026-46680). The same holds for numbers that are no id. Empty is no name.
+fn is_number(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn number(text: &[u8]) -> Option<u32> {

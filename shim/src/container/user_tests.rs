@@ -48,8 +48,8 @@ fn names_and_numbers_are_found() {
         ("5000:5001", (5000, 5001, "/")),
         ("", (0, 0, "/root")),
         ("alice:", (1000, 1001, "/home/alice")),
-        // A name that looks like a number is a name first.
-        ("1000", (7, 8, "/seven")),
+        // Not the user whose name looks like a number.
+        ("1000", (1000, 1001, "/home/alice")),
         ("nohome", (9, 9, "/")),
     ];
     for (name, (uid, gid, home)) in table {
@@ -115,6 +115,21 @@ fn numbers_need_no_database() {
     let user = resolve(root.as_fd(), &named("5:6")).unwrap();
     assert_eq!((user.uid, user.gid, user.home.as_str()), (5, 6, "/"));
     assert!(resolve(root.as_fd(), &named("alice")).is_err());
+}
+
+#[test]
+fn no_name_stands_for_a_number() {
+    let passwd = "1000:x:0:0::/:\n4294967296:x:0:0::/:\n4294967295:x:0:0::/:\n00:x:7:7::/:\n";
+    let group = "1001:x:0:\n4294967296:x:0:\n";
+    let (_directory, root) = root(&[("passwd", passwd.as_bytes()), ("group", group.as_bytes())]);
+    let resolve = |name: &str| resolve(root.as_fd(), &named(name));
+    let user = resolve("1000:1001").unwrap();
+    assert_eq!((user.uid, user.gid), (1000, 1001));
+    assert_eq!(resolve("1000").unwrap().gid, 0);
+    assert_eq!(resolve("00").unwrap().uid, 0);
+    for name in ["4294967296", "4294967295", "5:4294967296"] {
+        assert!(resolve(name).is_err(), "{name}");
+    }
 }
 
 #[test]

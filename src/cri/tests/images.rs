@@ -157,6 +157,8 @@ async fn root_users_are_numbers_names_or_root() {
         ("", Some(0), ""),
         ("www:www", None, "www"),
         ("12", Some(12), ""),
+        ("+12", None, "+12"),
+        ("4294967296", Some(4_294_967_296), ""),
     ] {
         let archive = docker_archive("localhost/user:1", user);
         let length = archive.len();

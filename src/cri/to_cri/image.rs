@@ -11,7 +11,9 @@ use crate::image;
 /// An image, the same in ListImages and ImageStatus.
 pub(in crate::cri) fn image(image: &image::Image) -> wire::Image {
     let user = user_of(image);
-    let uid = user.parse().ok();
+    // As the shim reads it: a sign makes a name of a number.
+    let is_number = user.bytes().all(|byte| byte.is_ascii_digit());
+    let uid = is_number.then(|| user.parse().ok()).flatten();
     wire::Image {
         id: image.id.clone(),
         repo_tags: image.repo_tags.clone(),
