@@ -269,12 +269,16 @@ impl Stream {
         Ok(())
     }
 
-    /// Takes what is there now.
+    /// Takes what is there now, and not what a grandchild goes on writing: that may have no end.
     fn read_rest(&mut self) -> io::Result<()> {
         let mut buffer = [0_u8; 16 << 10];
-        while !self.ended {
+        let mut left = self.pipe.waiting()?;
+        while !self.ended && left > 0 {
             match self.pipe.read_now(&mut buffer)? {
-                Some(length) => self.keep(&buffer, length),
+                Some(length) => {
+                    self.keep(&buffer, length);
+                    left = left.saturating_sub(length);
+                }
                 None => return Ok(()),
             }
         }
@@ -317,6 +321,50 @@ mod tests {
             (output.stdout.as_slice(), output.exit_code),
             (&b"hello\n"[..], 3)
         );
+    }
+
+    /// Writes until nobody reads any more.
+    fn flood(descriptors: Vec<OwnedFd>) -> std::thread::JoinHandle<()> {
+        let mut ends = descriptors.into_iter().skip(1);
+        let mut writer = std::fs::File::from(ends.next().unwrap());
+        std::thread::spawn(move || while writer.write_all(&[b'y'; 64 << 10]).is_ok() {})
+    }
+
+    #[tokio::test]
+    async fn an_endless_output_is_kept_up_to_its_bound() {
+        let (descriptors, stdout, _stderr) = stdio().unwrap();
+        let writer = flood(descriptors);
+        let mut stream = Stream::new(stdout);
+        let mut read = 0;
+        while read < MAXIMUM_OUTPUT_BYTES + (1 << 20) {
+            stream.read().await.unwrap();
+            read += 16 << 10;
+        }
+        assert_eq!(stream.kept.len(), MAXIMUM_OUTPUT_BYTES);
+        drop(stream);
+        writer.join().unwrap();
+    }
+
+    /// Every read finds as much as the one before: without a bound this has no end.
+    #[tokio::test]
+    async fn a_grandchild_that_goes_on_writing_is_not_listened_to() {
+        let (descriptors, stdout, _stderr) = stdio().unwrap();
+        let mut ends = descriptors.into_iter().skip(1);
+        let mut writer = std::fs::File::from(ends.next().unwrap());
+        writer.write_all(&[b'y'; 20_000]).unwrap();
+        let mut stream = Stream::new(stdout);
+        let waiting = stream.pipe.waiting().unwrap();
+        assert_eq!(waiting, 20_000);
+        let flood =
+            std::thread::spawn(move || while writer.write_all(&[b'y'; 64 << 10]).is_ok() {});
+        stream.read_rest().unwrap();
+        assert!(
+            stream.kept.len() <= (1 << 20) + (16 << 10),
+            "{}",
+            stream.kept.len()
+        );
+        drop(stream);
+        flood.join().unwrap();
     }
 
     #[tokio::test]
