@@ -57,19 +57,13 @@ fn write_temporary(pod: BorrowedFd<'_>, path: &str, content: &[u8]) -> Result<()
 }
 
 fn render(exit: &ContainerExited) -> String {
-    let mut text = String::from("{\"version\":1,\"container_id\":\"");
-    for character in exit.container_id.chars() {
-        if matches!(character, '"' | '\\') || character.is_control() {
-            let written = write!(text, "\\u{:04x}", u32::from(character));
-            ignore(written, "writing to a String cannot fail");
-        } else {
-            text.push(character);
-        }
-    }
+    let mut text = String::from("{\"version\":1,\"container_id\":");
+    push_quoted(&mut text, &exit.container_id);
     let written = write!(
         text,
-        "\",\"exit_code\":{},\"signal\":{},\"exited_at_nanoseconds\":{},\"killed_on_request\":{},\"oom_kill\":{},\
-         \"oom_group_kill\":{},\"last_oom_at_nanoseconds\":{},\"lost_log_lines\":{}}}",
+        ",\"exit_code\":{},\"signal\":{},\"exited_at_nanoseconds\":{},\"killed_on_request\":{},\"oom_kill\":{},\
+         \"oom_group_kill\":{},\"last_oom_at_nanoseconds\":{},\"lost_log_lines\":{},\"oom_levels_above\":{},\
+         \"oom_cgroup\":",
         exit.exit_code,
         exit.signal,
         exit.exited_at_nanoseconds,
@@ -78,10 +72,25 @@ fn render(exit: &ContainerExited) -> String {
         exit.oom_group_kill,
         exit.last_oom_at_nanoseconds,
         exit.lost_log_lines,
+        exit.oom_levels_above,
     );
     ignore(written, "writing to a String cannot fail");
-    text.push('\n');
+    push_quoted(&mut text, &exit.oom_cgroup);
+    text.push_str("}\n");
     text
+}
+
+fn push_quoted(text: &mut String, value: &str) {
+    text.push('"');
+    for character in value.chars() {
+        if matches!(character, '"' | '\\') || character.is_control() {
+            let written = write!(text, "\\u{:04x}", u32::from(character));
+            ignore(written, "writing to a String cannot fail");
+        } else {
+            text.push(character);
+        }
+    }
+    text.push('"');
 }
 
 #[cfg(test)]
@@ -97,6 +106,8 @@ mod tests {
             exited_at_nanoseconds: 1_700_000_000_000_000_001,
             killed_on_request: true,
             oom_kill: 1,
+            oom_cgroup: "/c\"d".into(),
+            oom_levels_above: 1,
             ..Default::default()
         }
     }
@@ -107,7 +118,8 @@ mod tests {
             render(&exit()),
             "{\"version\":1,\"container_id\":\"a\\u0022b\",\"exit_code\":137,\"signal\":9,\
              \"exited_at_nanoseconds\":1700000000000000001,\"killed_on_request\":true,\"oom_kill\":1,\
-             \"oom_group_kill\":0,\"last_oom_at_nanoseconds\":0,\"lost_log_lines\":0}\n"
+             \"oom_group_kill\":0,\"last_oom_at_nanoseconds\":0,\"lost_log_lines\":0,\"oom_levels_above\":1,\
+             \"oom_cgroup\":\"/c\\u0022d\"}\n"
         );
     }
 

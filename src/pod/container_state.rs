@@ -169,7 +169,7 @@ pub(super) fn exit_of(exited: &message::ContainerExited, started_at: Timestamp) 
         ERROR
     };
     let mut message = if killed_by_oom {
-        "the memory limit of the container was hit".to_owned()
+        limit_that_was_hit(exited)
     } else {
         String::new()
     };
@@ -227,6 +227,21 @@ fn is_oom_kill(exited: &message::ContainerExited) -> bool {
     exited.oom_group_kill > 0 || (exited.oom_kill > 0 && recent)
 }
 
+/// At which level there was no memory left. The sandbox's cgroup is one above the container's, and the one that the request
+/// named as the pod's parent is above that: both limit the pod.
+fn limit_that_was_hit(exited: &message::ContainerExited) -> String {
+    const OF_THE_POD: u32 = 2;
+    let cgroup = &exited.oom_cgroup;
+    match exited.oom_levels_above {
+        _ if cgroup.is_empty() => {
+            "the machine was out of memory, or a limit that is not known was hit".to_owned()
+        }
+        0 => "the memory limit of the container was hit".to_owned(),
+        1..=OF_THE_POD => format!("the memory limit of the pod was hit, that of cgroup {cgroup}"),
+        _ => format!("the memory limit of cgroup {cgroup}, which is above the pod, was hit"),
+    }
+}
+
 /// The CRI's signed nanoseconds.
 pub(super) fn nanoseconds(unsigned: u64) -> Timestamp {
     Timestamp::try_from(unsigned).unwrap_or(Timestamp::MAX)
@@ -270,6 +285,30 @@ mod tests {
     fn a_kill_right_after_the_counter_rose_is_oom() {
         let exit = exit_of(&killed(), 1);
         assert_eq!((exit.reason.as_str(), exit.code), (OOM_KILLED, 137));
+    }
+
+    #[test]
+    fn the_message_says_at_which_level_the_limit_was_hit() {
+        let message = |oom_cgroup: &str, oom_levels_above: u32| {
+            let exited = message::ContainerExited {
+                oom_cgroup: oom_cgroup.into(),
+                oom_levels_above,
+                ..killed()
+            };
+            exit_of(&exited, 1).message
+        };
+        let own = message("/sys/fs/cgroup/kubepods/pod1/s/c", 0);
+        assert_eq!(own, "the memory limit of the container was hit");
+        for (cgroup, levels) in [("/kubepods/pod1/s", 1), ("/kubepods/pod1", 2)] {
+            let expected = format!("the memory limit of the pod was hit, that of cgroup {cgroup}");
+            assert_eq!(message(cgroup, levels), expected);
+        }
+        let above = message("/kubepods", 3);
+        assert!(
+            above.contains("/kubepods, which is above the pod"),
+            "{above}"
+        );
+        assert!(message("", 0).contains("machine"));
     }
 
     #[test]

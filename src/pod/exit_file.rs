@@ -18,6 +18,8 @@ struct ExitFile {
     oom_group_kill: u64,
     last_oom_at_nanoseconds: u64,
     lost_log_lines: u64,
+    oom_cgroup: String,
+    oom_levels_above: u32,
 }
 
 /// What the shim recorded; `None` if it did not, or if the record is torn (which is logged).
@@ -33,6 +35,8 @@ pub(super) fn read(path: &Path) -> Option<ContainerExited> {
             oom_group_kill: file.oom_group_kill,
             last_oom_at_nanoseconds: file.last_oom_at_nanoseconds,
             lost_log_lines: file.lost_log_lines,
+            oom_cgroup: file.oom_cgroup,
+            oom_levels_above: file.oom_levels_above,
         }),
         Err(error) => {
             tracing::warn!(error = %super::error::chain(&error), "an exit record is discarded");

@@ -6,6 +6,7 @@ use crate::container::state::Container;
 use crate::container::state::Record;
 use crate::container::state::Stage;
 use crate::exit_record;
+use crate::oom::Limiting;
 use crate::server::Server;
 use crate::time;
 use carpel_linux::process::EndedChild;
@@ -123,8 +124,15 @@ impl Server {
 impl Container {
     fn note_exit(&mut self, ended: EndedChild) {
         let failed_to_start = self.started_at == 0 && ended.exit_code == FAILED;
-        let (counts, last) = match &mut self.memory {
-            Some(memory) => (memory.update(), memory.last_at),
+        let (counts, last, limiting) = match &mut self.memory {
+            Some(memory) => {
+                let counts = memory.update();
+                let limiting = match counts.oom_kill {
+                    0 => Limiting::default(),
+                    _ => memory.limiting(),
+                };
+                (counts, memory.last_at, limiting)
+            }
             None => Default::default(),
         };
         self.exit = ContainerExited {
@@ -141,6 +149,8 @@ impl Container {
             oom_group_kill: counts.oom_group_kill,
             last_oom_at_nanoseconds: last,
             lost_log_lines: 0,
+            oom_cgroup: limiting.cgroup,
+            oom_levels_above: limiting.levels_above,
         };
     }
 
