@@ -401,26 +401,107 @@ fn every_test_that_the_coverage_names_exists() {
     assert_none(&broken);
 }
 
+/// What is between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// A name as tests have it.
+fn is_test(name: &str) -> bool {
+    let legal = |byte: u8| byte == b'_' || byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    name.contains('_') && name.bytes().all(legal)
+}
+
+/// Everything that holds tests: Rust sources, and the script of the cgroup v2 machine.
+fn tests() -> String {
+    let folders = ["src", "shim", "linux", "tests", "integration/suite/tests"];
+    let mut all: String = sources(&folders).into_values().collect();
+    all.push_str(&read("integration/uml/pods"));
+    all
+}
+
+fn exists(tests: &str, name: &str) -> bool {
+    let of_a_script = format!("\n{name}() {{");
+    tests.contains(&format!("fn {name}(")) || tests.contains(&of_a_script)
+}
+
+/// Tests that a page on security names and that are not there.
+fn missing(tests: &str, page: &str, text: &str) -> Vec<String> {
+    quoted(text)
+        .filter(|name| is_test(name) && !exists(tests, name))
+        .map(|name| format!("docs/security/{page}: there is no test {name}"))
+        .collect()
+}
+
 #[test]
-fn every_test_that_the_page_on_unpacking_names_exists() {
-    let page = read("docs/security/unpacking.md");
-    let sources = sources(&["src"]);
-    let is_test = |name: &&str| {
-        name.contains('_')
-            && name
-                .bytes()
-                .all(|byte| byte == b'_' || byte.is_ascii_lowercase())
-    };
-    // Every second piece is between backticks.
-    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(is_test).collect();
-    assert!(named.len() > 40, "{named:?}");
-    let broken: Vec<String> = named
-        .iter()
-        .filter(|name| {
-            let definition = format!("fn {name}(");
-            !sources.values().any(|text| text.contains(&definition))
-        })
-        .map(|name| format!("docs/security/unpacking.md: there is no test {name}"))
-        .collect();
-    assert_none(&broken);
+fn every_test_that_the_pages_on_security_name_exists() {
+    let tests = tests();
+    for (page, at_least) in [
+        ("unpacking.md", 40),
+        ("threat-model.md", 30),
+        ("known-vulnerabilities.md", 100),
+    ] {
+        let text = read(format!("docs/security/{page}"));
+        let named = quoted(&text).filter(|name| is_test(name)).count();
+        assert!(named > at_least, "{page} names {named} tests");
+        assert_none(&missing(&tests, page, &text));
+    }
+}
+
+#[test]
+fn a_test_that_is_not_there_is_reported() {
+    let tests = "fn a_test() {}\nof_a_script() {\n";
+    let text = "`a_test`, `of_a_script`, `no_test`, `src/no_path.rs`, no_quotes";
+    let expected = ["docs/security/page.md: there is no test no_test"];
+    assert_eq!(missing(tests, "page.md", text), expected);
+}
+
+/// What is wrong with the rows of the table of vulnerabilities: each has an id of its own, says what happened and what is
+/// done, and by which test or file one sees it.
+fn wrong_rows(text: &str) -> Vec<String> {
+    let rows = text.lines().filter(|line| line.starts_with("| CVE"));
+    let mut seen = Vec::new();
+    let mut broken = Vec::new();
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let id = cells.first().copied().unwrap_or_default();
+        if cells.len() != 4 || cells.iter().any(|cell| cell.is_empty()) {
+            broken.push(format!("{id}: not four cells"));
+        }
+        if seen.contains(&id) {
+            broken.push(format!("{id}: twice"));
+        }
+        seen.push(id);
+        let last = cells.last().copied().unwrap_or_default();
+        if quoted(last).next().is_none() {
+            broken.push(format!("{id}: shown by nothing"));
+        }
+        for name in quoted(last).filter(|name| !is_test(name)) {
+            if !root().join(name).is_file() {
+                broken.push(format!("{id}: {name} is neither a test nor a file"));
+            }
+        }
+    }
+    broken
+}
+
+#[test]
+fn every_known_vulnerability_is_shown_by_something() {
+    let text = read("docs/security/known-vulnerabilities.md");
+    assert!(text.matches("\n| CVE-").count() > 100);
+    assert_none(&wrong_rows(&text));
+}
+
+#[test]
+fn a_vulnerability_that_nothing_shows_is_reported() {
+    let text = "| CVE-1 | this | that | `a_test` |\n| CVE-1 | this | that | by luck |\n| CVE-2 | this | `src/nowhere.rs` |\n";
+    assert_eq!(
+        wrong_rows(text),
+        [
+            "CVE-1: twice",
+            "CVE-1: shown by nothing",
+            "CVE-2: not four cells",
+            "CVE-2: src/nowhere.rs is neither a test nor a file"
+        ]
+    );
 }

@@ -179,4 +179,58 @@ mod tests {
             Path::new("/etc/passwd")
         );
     }
+
+    /// CVE-2022-23648: a volume that the image declares at a link is not copied from the host.
+    #[test]
+    fn root_an_image_volume_is_copied_from_the_image_alone() {
+        if !rustix::process::geteuid().is_root() {
+            println!("SKIP needs root");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let outside = folder.path().join("outside");
+        let layer = folder.path().join("layer");
+        for directory in [outside.as_path(), &layer, &layer.join("inside")] {
+            fs::create_dir(directory).unwrap();
+        }
+        fs::copy("/proc/self/comm", outside.join("secret")).unwrap();
+        fs::copy("/proc/self/comm", layer.join("inside/file")).unwrap();
+        let link = |target: &Path, name: &str| {
+            std::os::unix::fs::symlink(target, layer.join(name)).unwrap();
+        };
+        link(&outside, "absolute");
+        link(Path::new("../../../../../../../../.."), "up");
+        link(Path::new("/proc/self/root"), "magic");
+        link(Path::new("/inside"), "fine");
+        let mount_point = folder.path().join("mounted");
+        let root = RootDirectories {
+            lower: vec![layer.clone()],
+            ..RootDirectories::default()
+        };
+        let outside_path = outside.to_str().unwrap();
+        for (number, path) in [
+            "/absolute".to_owned(),
+            format!("/up{outside_path}"),
+            format!("/magic{outside_path}"),
+            format!("/../../../..{outside_path}"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let source = folder.path().join(format!("volume-{number}"));
+            let volume = ImageVolume {
+                source: source.to_str().unwrap().to_owned(),
+                destination: path,
+            };
+            make(&[volume], &root, &mount_point).unwrap();
+            assert_eq!(fs::read_dir(&source).unwrap().count(), 0);
+        }
+        let source = folder.path().join("fine");
+        let volume = ImageVolume {
+            source: source.to_str().unwrap().to_owned(),
+            destination: "/fine".into(),
+        };
+        make(&[volume], &root, &mount_point).unwrap();
+        assert!(source.join("file").exists());
+    }
 }

@@ -57,6 +57,27 @@ fn a_layer_is_visible_after_its_commit_and_after_a_restart() {
     assert_ne!(again.layer(&chain_id('a')), again.layer(&chain_id('b')));
 }
 
+/// CVE-2021-41103, CVE-2024-25621: setuid programs of images are for no user of the host.
+#[test]
+fn nobody_but_the_owner_enters_the_store() {
+    let (folder, snapshots) = store();
+    let staging = snapshots.stage(&chain_id('a')).unwrap();
+    let is_closed = |path: &Path| {
+        let mut above = path.ancestors().skip(1);
+        above.any(|directory| {
+            directory.starts_with(folder.path())
+                && directory != folder.path()
+                && fs::metadata(directory).unwrap().permissions().mode() & 0o077 == 0
+        })
+    };
+    assert!(is_closed(staging.path()), "{}", staging.path().display());
+    staging.commit().unwrap();
+    let rootfs = snapshots.prepare("c1", &[chain_id('a')]).unwrap();
+    for path in rootfs.lower.iter().chain([&rootfs.upper, &rootfs.work]) {
+        assert!(is_closed(path), "{}", path.display());
+    }
+}
+
 #[test]
 fn an_abandoned_or_killed_unpacking_leaves_nothing() {
     let (folder, snapshots) = store();

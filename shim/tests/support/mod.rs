@@ -93,6 +93,13 @@ impl Pod {
 
     /// A shim that another program executes, such as `unshare`.
     pub fn spawn_by(wrapper: &[&str]) -> Self {
+        let program =
+            std::env::var("CARPEL_SHIM").unwrap_or(env!("CARGO_BIN_EXE_carpel-shim").into());
+        Self::spawn_from(&program, wrapper)
+    }
+
+    /// A shim from this file.
+    pub fn spawn_from(program: &str, wrapper: &[&str]) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("carpel-shim-")
             .tempdir()
@@ -106,10 +113,8 @@ impl Pod {
         make_busybox(&directory.path().join("image"));
         fs::create_dir(directory.path().join("pod")).unwrap();
         let (socket, other) = socket::pair().unwrap();
-        let program =
-            std::env::var("CARPEL_SHIM").unwrap_or(env!("CARGO_BIN_EXE_carpel-shim").into());
         let mut line = wrapper.to_vec();
-        line.extend([program.as_str(), "test"]);
+        line.extend([program, "test"]);
         let mut command = Command::new(line[0]);
         if wrapper.is_empty() {
             // As the daemon starts it.
@@ -160,9 +165,14 @@ impl Pod {
     /// A shim with a sandbox that differs.
     pub fn with(change: impl FnOnce(&mut CreateSandbox)) -> Self {
         let mut pod = Self::spawn();
-        change(&mut pod.sandbox);
+        pod.change(change);
         pod.create_sandbox();
         pod
+    }
+
+    /// Changes what `create_sandbox` will ask for.
+    pub fn change(&mut self, change: impl FnOnce(&mut CreateSandbox)) {
+        change(&mut self.sandbox);
     }
 
     /// Says Hello and makes the sandbox.

@@ -1,0 +1,174 @@
+//! The intruder: a program in a container, as root with CAP_SYS_PTRACE, that tries what it can against process 1 of its
+//! pid namespace and against its own descriptors. It prints a line for each attempt: `name: what came of it`.
+
+use carpel_linux::namespace;
+use carpel_linux::namespace::Namespaces;
+use nix::sys::ptrace;
+use nix::sys::uio::RemoteIoVec;
+use nix::sys::uio::process_vm_readv;
+use rustix::io::Errno;
+use rustix::process::Pid;
+use std::fs;
+use std::fs::OpenOptions;
+use std::io::IoSliceMut;
+use std::os::fd::AsFd;
+
+/// What it does, as its second argument says; the third is what it looks for.
+pub(crate) fn run(arguments: &[String]) {
+    match arguments.get(1).map(String::as_str) {
+        Some("descriptors") => descriptors(),
+        Some("attack") => attack(&arguments[2]),
+        Some("enter") => enter(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn say(name: &str, outcome: impl std::fmt::Display) {
+    println!("{name}: {outcome}");
+}
+
+/// Its own descriptors by number, without the one that lists them.
+fn descriptors() {
+    let listing = fs::read_dir("/proc/self/fd").unwrap();
+    let mut found: Vec<String> = listing
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    found.retain(|number| {
+        fs::read_link(format!("/proc/self/fd/{number}")).is_ok_and(|path| !path.ends_with("fd"))
+    });
+    found.sort();
+    say("descriptors", found.join(" "));
+}
+
+/// Everything that CAP_SYS_PTRACE opens.
+fn attack(secret: &str) {
+    for name in ["root", "cwd", "root/..", "cwd/..", "root/../../proc"] {
+        say(name, entries(&format!("/proc/1/{name}")));
+    }
+    say("fd", entries("/proc/1/fd"));
+    say(
+        "environ",
+        fs::read("/proc/1/environ").map_or_else(told, |bytes| bytes.len().to_string()),
+    );
+    say(
+        "make a file in root",
+        outcome(fs::File::create_new("/proc/1/root/made").map(drop)),
+    );
+    say(
+        "make a file in cwd",
+        outcome(fs::File::create_new("/proc/1/cwd/made").map(drop)),
+    );
+    let link = fs::read_link("/proc/1/exe").map(|link| link.display().to_string());
+    say("exe", link.unwrap_or_else(told));
+    for (name, options) in [
+        ("write exe", OpenOptions::new().write(true)),
+        ("append to exe", OpenOptions::new().append(true)),
+        (
+            "truncate exe",
+            OpenOptions::new().write(true).truncate(true),
+        ),
+    ] {
+        say(name, outcome(options.open("/proc/1/exe").map(drop)));
+    }
+    say("take descriptors", take_descriptors());
+    for name in ["mnt", "pid", "net", "ipc", "uts", "cgroup", "user", "time"] {
+        let joined = join(name).map_or_else(|errno| errno.to_string(), |()| "joined".into());
+        say(&format!("join {name}"), joined);
+    }
+    say("secret in memory", search_memory(secret));
+    say("other processes", others());
+    let first = nix::unistd::Pid::from_raw(1);
+    say(
+        "attach",
+        outcome(ptrace::seize(first, ptrace::Options::empty())),
+    );
+    say(
+        "kill",
+        outcome(nix::sys::signal::kill(
+            first,
+            nix::sys::signal::Signal::SIGKILL,
+        )),
+    );
+}
+
+fn told(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn outcome<E: std::fmt::Display>(result: Result<(), E>) -> String {
+    result.map_or_else(told, |()| "done".into())
+}
+
+fn entries(directory: &str) -> String {
+    match fs::read_dir(directory) {
+        Ok(found) => found.count().to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn first() -> Pid {
+    Pid::from_raw(1).unwrap()
+}
+
+/// How many descriptors of process 1 can be had by pidfd_getfd.
+fn take_descriptors() -> String {
+    let flags = rustix::process::PidfdFlags::empty();
+    let pidfd = rustix::process::pidfd_open(first(), flags).unwrap();
+    let taken = (0..64).filter(|number| {
+        let flags = rustix::process::PidfdGetfdFlags::empty();
+        rustix::process::pidfd_getfd(&pidfd, *number, flags).is_ok()
+    });
+    taken.count().to_string()
+}
+
+fn join(name: &str) -> Result<(), Errno> {
+    let file = fs::File::open(format!("/proc/1/ns/{name}")).map_err(|_error| Errno::ACCESS)?;
+    namespace::join(file.as_fd(), Namespaces::NONE).map_err(|error| error.errno())
+}
+
+/// Reads all memory of process 1 that can be read, and looks for a text.
+fn search_memory(secret: &str) -> String {
+    let maps = fs::read_to_string("/proc/1/maps").unwrap_or_default();
+    let (mut bytes, mut hits) = (0_usize, 0_usize);
+    for line in maps.lines() {
+        let range = line.split(' ').next().unwrap_or_default();
+        let Some((start, end)) = range.split_once('-') else {
+            continue;
+        };
+        let parse = |text: &str| usize::from_str_radix(text, 16).unwrap_or_default();
+        let (base, len) = (parse(start), parse(end).saturating_sub(parse(start)));
+        let mut buffer = vec![0; len];
+        let mut local = [IoSliceMut::new(&mut buffer)];
+        let remote = [RemoteIoVec { base, len }];
+        if let Ok(read) = process_vm_readv(nix::unistd::Pid::from_raw(1), &mut local, &remote) {
+            bytes += read;
+            let found = buffer[..read].windows(secret.len());
+            hits += found.filter(|window| *window == secret.as_bytes()).count();
+        }
+    }
+    format!("{hits} times, memory read: {}", bytes > 100_000)
+}
+
+/// Names of the processes that it sees, without its own kind.
+fn others() -> String {
+    let mut names: Vec<String> = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("comm")).ok())
+        .map(|name| name.trim().to_owned())
+        .filter(|name| name != "intruder")
+        .collect();
+    names.sort();
+    names.dedup();
+    names.join(" ")
+}
+
+/// With CAP_SYS_ADMIN too: what is in the mount namespace of process 1.
+fn enter() {
+    say(
+        "join mnt",
+        join("mnt").map_or_else(told, |()| "joined".into()),
+    );
+    say("root", entries("/"));
+    say("made", outcome(fs::File::create_new("/made").map(drop)));
+    say("climbed", entries("/../.."));
+}
