@@ -99,6 +99,8 @@ fn all_sources() -> BTreeMap<String, String> {
         "shim-protocol/src",
         "agent/src",
         "integration/bench/src",
+        "integration/bench-endpoint/src",
+        "integration/bench-pull/src",
         "tests",
         "benches",
     ])

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use carpel_bench_endpoint::Output;
 use clap::{Parser, ValueEnum};
 
 /// Times image pulls of CRI endpoints beside a bare program that does the least that a pull must.
@@ -46,12 +47,6 @@ pub(crate) enum Kind {
     Small,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    Text,
-    Json,
-}
-
 fn address(text: &str) -> Result<Address, String> {
     let mut parts = text.splitn(3, '=');
     let mut part = || {
@@ -61,13 +56,9 @@ fn address(text: &str) -> Result<Address, String> {
             .ok_or_else(|| "write it as NAME=unix://PATH=FOLDER".to_owned())
     };
     let (name, socket, root) = (part()?, part()?, part()?);
-    let path = socket.strip_prefix("unix://").unwrap_or(socket);
-    if !path.starts_with('/') {
-        return Err(format!("{socket:?} is not unix:// and an absolute path"));
-    }
     Ok(Address {
         name: name.to_owned(),
-        socket: path.into(),
+        socket: carpel_bench_endpoint::socket(socket)?,
         root: root.into(),
     })
 }

@@ -2,15 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use carpel_bench_endpoint::Connection;
+use tonic::transport::Channel;
 
 use super::arguments::Address;
 use super::error::BenchError;
 use crate::runtime_v1 as cri;
 use cri::image_service_client::ImageServiceClient;
-use cri::runtime_service_client::RuntimeServiceClient;
 
 /// A connection to one endpoint.
 #[derive(Debug)]
@@ -26,35 +24,15 @@ pub(crate) struct Client {
 impl Client {
     /// Connects, and asks for the version.
     pub(crate) async fn connect(address: &Address) -> Result<Self, BenchError> {
+        let connection = Connection::open(&address.socket).await?;
         let no_peer = || BenchError::NoPeer {
             socket: address.socket.clone(),
         };
-        // SO_PEERCRED, unix(7).
-        let stream = UnixStream::connect(&address.socket).await;
-        let peer = stream.and_then(|stream| stream.peer_cred());
-        let peer = peer.map_err(|_refused| no_peer())?;
-        let path = address.socket.clone();
-        // kubelet and crictl of today say "localhost" too.
-        let channel = Endpoint::from_static("http://localhost")
-            .connect_with_connector(tower::service_fn(move |_: Uri| {
-                let path = path.clone();
-                async move { UnixStream::connect(path).await.map(TokioIo::new) }
-            }))
-            .await
-            .map_err(|source| BenchError::Connect {
-                socket: address.socket.clone(),
-                source,
-            })?;
-        let version = RuntimeServiceClient::new(channel.clone())
-            .version(cri::VersionRequest::default())
-            .await
-            .map_err(failed(&address.name, "Version"))?
-            .into_inner();
         Ok(Self {
             name: address.name.clone(),
-            image: ImageServiceClient::new(channel),
-            daemon_pid: peer.pid().ok_or_else(no_peer)?,
-            runtime: format!("{} {}", version.runtime_name, version.runtime_version),
+            image: ImageServiceClient::new(connection.channel),
+            daemon_pid: connection.daemon_pid.ok_or_else(no_peer)?,
+            runtime: format!("{} {}", connection.runtime_name, connection.runtime_version),
         })
     }
 

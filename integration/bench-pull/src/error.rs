@@ -4,15 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use carpel_bench_endpoint::ConnectError;
+
 /// Why a measurement was not made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
-    #[error("connect to {socket}", socket = socket.display())]
-    Connect {
-        socket: PathBuf,
-        #[source]
-        source: tonic::transport::Error,
-    },
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     #[error("nobody listens on {socket}", socket = socket.display())]
     NoPeer { socket: PathBuf },
     #[error("{endpoint}: {call}")]

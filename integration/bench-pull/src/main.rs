@@ -15,39 +15,12 @@ mod report;
 mod rounds;
 mod samples;
 
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::all,
-    clippy::too_many_lines,
-    clippy::allow_attributes_without_reason,
-    reason = "generated from proto/cri/api.proto"
-)]
-mod runtime_v1 {
-    tonic::include_proto!("runtime.v1");
-}
-
-use std::io::Write;
 use std::process::ExitCode;
 
+use carpel_bench_endpoint::{exit_code, runtime_v1};
 use clap::Parser;
 
 fn main() -> ExitCode {
     let arguments = arguments::Arguments::parse();
-    match rounds::run(&arguments).and_then(|report| report.print(arguments.output)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&error),
-    }
-}
-
-fn complain(error: &dyn std::error::Error) -> ExitCode {
-    let mut text = format!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    // With stderr closed there is nobody left to tell.
-    writeln!(std::io::stderr(), "{text}").ok();
-    ExitCode::FAILURE
+    exit_code(&rounds::run(&arguments).and_then(|report| report.print(arguments.output)))
 }

@@ -4,10 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::error::{self, BenchError};
+use carpel_bench_endpoint::TICKS_PER_SECOND;
 
-/// `USER_HZ`, the unit of /proc/PID/stat: 100 on every architecture that Linux supports here. proc_pid_stat(5)
-const TICKS_PER_SECOND: u64 = 100;
+use super::error::{self, BenchError};
 
 /// Processor time of a process with all its threads, and with the children that it has waited for.
 pub(crate) fn processor_time(pid: i32) -> Result<Duration, BenchError> {

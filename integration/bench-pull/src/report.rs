@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::time::Duration;
 
-use super::arguments::Output;
+use carpel_bench_endpoint::Output;
+
 use super::error::BenchError;
 use super::rounds::Turn;
 use super::samples::Samples;

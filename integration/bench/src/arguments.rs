@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use carpel_bench_endpoint::Output;
 use clap::{Parser, ValueEnum};
 
 /// Times every CRI call against one or more CRI endpoints, side by side.
@@ -75,26 +76,15 @@ pub(crate) enum Seccomp {
     RuntimeDefault,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    Text,
-    Json,
-}
-
 fn address(text: &str) -> Result<Address, String> {
     let (name, socket) = match text.split_once('=') {
         Some((name, socket)) => (name, socket),
         None => ("", text),
     };
-    let path = socket.strip_prefix("unix://").unwrap_or(socket);
-    if path.starts_with('/') {
-        Ok(Address {
-            name: name.to_owned(),
-            socket: path.into(),
-        })
-    } else {
-        Err(format!("{socket:?} is not unix:// and an absolute path"))
-    }
+    Ok(Address {
+        name: name.to_owned(),
+        socket: carpel_bench_endpoint::socket(socket)?,
+    })
 }
 
 fn helpers(text: &str) -> Result<Helpers, String> {

@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use carpel_bench_endpoint::Connection;
+use tonic::transport::Channel;
 
 use super::error::BenchError;
 use crate::runtime_v1 as cri;
@@ -31,41 +30,21 @@ pub(crate) struct Client {
 impl Client {
     /// Connects, and asks for the version. An empty name becomes the runtime's own.
     pub(crate) async fn connect(name: &str, socket: &Path) -> Result<Self, BenchError> {
-        let daemon_pid = peer(socket).await?;
-        let path = socket.to_owned();
-        // kubelet and crictl of today say "localhost" too.
-        let channel = Endpoint::from_static("http://localhost")
-            .connect_with_connector(tower::service_fn(move |_: Uri| {
-                let path = path.clone();
-                async move { UnixStream::connect(path).await.map(TokioIo::new) }
-            }))
-            .await
-            .map_err(|source| BenchError::Connect {
-                socket: socket.to_owned(),
-                source,
-            })?;
-        let mut client = Self {
-            name: name.to_owned(),
+        let connection = Connection::open(socket).await?;
+        let channel = connection.channel;
+        Ok(Self {
+            name: match name {
+                "" => connection.runtime_name.clone(),
+                name => name.to_owned(),
+            },
             runtime: RuntimeServiceClient::new(channel.clone())
                 .max_decoding_message_size(LARGEST_MESSAGE_BYTES),
             image: ImageServiceClient::new(channel)
                 .max_decoding_message_size(LARGEST_MESSAGE_BYTES),
-            daemon_pid,
-            runtime_name: String::new(),
-            runtime_version: String::new(),
-        };
-        let version = client
-            .runtime
-            .version(cri::VersionRequest::default())
-            .await
-            .map_err(|status| client.failed("Version", status))?
-            .into_inner();
-        if client.name.is_empty() {
-            client.name.clone_from(&version.runtime_name);
-        }
-        client.runtime_name = version.runtime_name;
-        client.runtime_version = version.runtime_version;
-        Ok(client)
+            daemon_pid: connection.daemon_pid,
+            runtime_name: connection.runtime_name,
+            runtime_version: connection.runtime_version,
+        })
     }
 
     /// Makes sure that the endpoint has the image: pulls it if not.
@@ -109,14 +88,4 @@ pub(crate) async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
     let start = Instant::now();
     let result = call.await;
     (result, start.elapsed())
-}
-
-/// The pid of the process that listens on the socket: SO_PEERCRED, unix(7).
-async fn peer(socket: &Path) -> Result<Option<i32>, BenchError> {
-    let failed = |source| BenchError::Peer {
-        socket: socket.to_owned(),
-        source,
-    };
-    let stream = UnixStream::connect(socket).await.map_err(failed)?;
-    Ok(stream.peer_cred().map_err(failed)?.pid())
 }

@@ -3,21 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 
+use carpel_bench_endpoint::ConnectError;
+
 /// Why a measurement was not made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
-    #[error("connect to {socket}", socket = socket.display())]
-    Connect {
-        socket: PathBuf,
-        #[source]
-        source: tonic::transport::Error,
-    },
-    #[error("find who listens on {socket}", socket = socket.display())]
-    Peer {
-        socket: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("start the runtime's threads")]
+    Runtime(#[source] io::Error),
     #[error("{endpoint}: {call}")]
     Call {
         endpoint: String,

@@ -5,10 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::error::BenchError;
+use carpel_bench_endpoint::TICKS_PER_SECOND;
 
-/// `USER_HZ`, the unit of /proc/stat: 100 on every architecture that Linux supports here. proc_stat(5)
-const TICKS_PER_SECOND: u64 = 100;
+use super::error::BenchError;
 
 /// Processor time that the whole machine has used since it started, without idle time and waiting for disks.
 pub(crate) fn busy_time() -> Result<Duration, BenchError> {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Duration;
 
-use super::arguments::Output;
+use carpel_bench_endpoint::Output;
+
 use super::crowd::Crowd;
 use super::error::BenchError;
 use super::life::Call;

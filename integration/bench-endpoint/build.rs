@@ -1,6 +1,6 @@
 //! Compiles the client of `proto/cri/api.proto` by a compiler written in Rust: no protoc is needed.
 //!
-//! Its own copy, not the daemon's library: the bench has to build and run without Carpel.
+//! Its own copy, not the daemon's library: the benches have to build and run without Carpel.
 #![allow(
     clippy::panic,
     reason = "a build script says what went wrong by panicking"
