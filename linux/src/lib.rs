@@ -10,6 +10,7 @@ pub mod bpf;
 pub mod clone;
 pub mod credentials;
 mod error;
+pub mod file;
 pub mod idle;
 pub mod memfd;
 pub mod memory;

@@ -6,11 +6,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use carpel_linux::file::WriteOut;
 use oci_spec::image::Digest;
 use sha2::{Digest as _, Sha256};
 
 use super::ContentError;
 use super::spool::{Outcome, Spool};
+
+/// After so many bytes the kernel may begin to write them to the disk, so that little is left to be written at the end.
+const WRITE_OUT_BYTES: u64 = 4 << 20;
 
 /// Where an ingest writes, and what it must turn out to be.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ pub struct Ingest {
     file: File,
     hasher: Sha256,
     written: u64,
+    write_out: WriteOut,
     spool: Spool,
 }
 
@@ -51,6 +56,7 @@ impl Ingest {
             file,
             hasher: Sha256::new(),
             written: 0,
+            write_out: WriteOut::new(0, WRITE_OUT_BYTES),
             spool,
         })
     }
@@ -84,6 +90,7 @@ impl Ingest {
         self.hasher.update(bytes);
         self.written = found;
         self.spool.advance(found);
+        self.write_out.advance(&self.file, found);
         Ok(())
     }
 
