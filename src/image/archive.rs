@@ -163,7 +163,7 @@ fn copy_all(
         path: path.to_owned(),
         source,
     };
-    let reader = layer::decompress(file)
+    let reader = layer::decompress(file, layer::Proof::Checksum)
         .map_err(|source| unreadable(LayerError::Read { entries: 0, source }))?;
     let mut archive = layer::Archive::new(reader);
     let mut names = HashMap::new();

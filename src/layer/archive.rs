@@ -3,7 +3,7 @@
 //! The tar crate decodes header blocks here; the walk over entries is ours, because the crate's reads extension
 //! headers of any size into memory and cannot read binary PAX values.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -275,6 +275,16 @@ impl<R: Read> Archive<R> {
         Ok(())
     }
 
+    /// Keeps why the archive could not be read, and gives an error of the same kind.
+    fn kept(&mut self, error: io::Error) -> io::Error {
+        let copy = io::Error::from(error.kind());
+        // An interrupted read is made again by whoever reads.
+        if error.kind() != io::ErrorKind::Interrupted {
+            self.failure = Some(error);
+        }
+        copy
+    }
+
     fn unreadable(&self, source: io::Error) -> LayerError {
         LayerError::Read {
             entries: self.entries,
@@ -293,6 +303,28 @@ impl<R: Read> Archive<R> {
     }
 }
 
+impl<R: BufRead> BufRead for Archive<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        if wanted == 0 {
+            return Ok(&[]);
+        }
+        match self.reader.fill_buf() {
+            Ok([]) => return Err(self.kept(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => {}
+            Err(error) => return Err(self.kept(error)),
+        }
+        // What was read just now is there still.
+        let available = self.reader.fill_buf()?;
+        Ok(&available[..available.len().min(wanted)])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.reader.consume(count);
+        self.remaining -= count as u64;
+    }
+}
+
 impl<R: Read> Read for Archive<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let wanted = usize::try_from(self.remaining)
@@ -305,14 +337,7 @@ impl<R: Read> Read for Archive<R> {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             outcome => outcome,
         };
-        let count = count.map_err(|error| {
-            let copy = io::Error::from(error.kind());
-            // An interrupted read is made again by whoever reads.
-            if error.kind() != io::ErrorKind::Interrupted {
-                self.failure = Some(error);
-            }
-            copy
-        })?;
+        let count = count.map_err(|error| self.kept(error))?;
         self.remaining -= count as u64;
         Ok(count)
     }

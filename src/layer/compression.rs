@@ -2,8 +2,7 @@
 
 use std::io::{self, BufReader, Cursor, Read};
 
-use flate2::bufread::MultiGzDecoder;
-
+use super::gzip::{GzipReader, Proof};
 use super::window::{self, Reservation};
 
 /// Bytes read from the source at once.
@@ -34,11 +33,14 @@ impl Compression {
     }
 }
 
-/// A reader of the uncompressed bytes of `source`.
+/// A reader of the uncompressed bytes of `source`; `proof` says whether the caller compares a digest of all of them.
 ///
 /// # Errors
 /// Of reading the first bytes of `source`.
-pub fn decompress<'a>(mut source: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+pub fn decompress<'a>(
+    mut source: impl Read + Send + 'a,
+    proof: Proof,
+) -> io::Result<Box<dyn Read + Send + 'a>> {
     let mut beginning = Vec::new();
     source
         .by_ref()
@@ -49,7 +51,7 @@ pub fn decompress<'a>(mut source: impl Read + Send + 'a) -> io::Result<Box<dyn R
     let source = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(beginning).chain(source));
     Ok(match compression {
         Compression::None => Box::new(source),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(source)),
+        Compression::Gzip => Box::new(GzipReader::new(source, proof)),
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
             decoder.window_log_max(class.log_max())?;

@@ -2,11 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use carpel_linux::file::WriteOut;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::header::Stretch;
@@ -21,6 +22,9 @@ pub(super) const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
 
 /// How the names of AUFS's own files begin, which old layers contain and nobody wants.
 pub(super) const AUFS_OWN: &[u8] = b".wh..wh.";
+
+/// After so many bytes of a file the kernel may begin to write them to the disk; smaller files wait for the sync.
+const WRITE_OUT_BYTES: u64 = 1 << 20;
 
 /// Makes entries below a target, one after another.
 #[derive(Debug)]
@@ -47,7 +51,7 @@ impl Extractor {
     pub(super) fn extract(
         &mut self,
         entry: &Entry,
-        data: &mut impl Read,
+        data: &mut impl BufRead,
     ) -> Result<(), LayerError> {
         let shown = || PathBuf::from(OsStr::from_bytes(&entry.path));
         let refused = |step| {
@@ -158,7 +162,7 @@ impl Extractor {
         (parent, name): (&Path, &OsStr),
         entry: &Entry,
         stretches: &[Stretch],
-        data: &mut impl Read,
+        data: &mut impl BufRead,
     ) -> io::Result<()> {
         let parent = self.vacate(parent, name)?;
         let flags =
@@ -166,11 +170,11 @@ impl Extractor {
         let private = Mode::from_raw_mode(0o600);
         let mut file = File::from(rustix::fs::openat(parent, name, flags, private)?);
         if stretches.is_empty() {
-            copy_exactly(data, &mut file, stored_bytes(entry, stretches))?;
+            copy_exactly(data, &mut file, (0, stored_bytes(entry, stretches)))?;
         }
         for stretch in stretches {
             file.seek(SeekFrom::Start(stretch.offset))?;
-            copy_exactly(data, &mut file, stretch.length)?;
+            copy_exactly(data, &mut file, (stretch.offset, stretch.length))?;
         }
         if !stretches.is_empty() {
             file.set_len(entry.size)?;
@@ -233,24 +237,30 @@ fn stored_bytes(entry: &Entry, stretches: &[Stretch]) -> u64 {
     if stretches.is_empty() { entry.size } else { 0 }
 }
 
-/// io::copy hands files to the kernel where it can, but its data comes from a decompressor here: one buffer on the
-/// heap, reused by nobody, would be 8 KiB; larger pieces halve the calls.
-fn copy_exactly(data: &mut impl Read, file: &mut File, length: u64) -> io::Result<()> {
-    let mut buffer = [0_u8; 32 * 1024];
+/// Writes as much as the decompressor has at a time, from where it has it. Large files begin their way to the disk while
+/// more comes: the sync at the end waits for the rest only.
+fn copy_exactly(
+    data: &mut impl BufRead,
+    file: &mut File,
+    (offset, length): (u64, u64),
+) -> io::Result<()> {
+    let mut write_out = WriteOut::new(offset, WRITE_OUT_BYTES);
     let mut left = length;
     while left > 0 {
-        let wanted = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        match data.read(&mut buffer[..wanted]) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => {
-                file.write_all(&buffer[..count])?;
-                left -= count as u64;
-            }
-            Err(interrupted) if interrupted.kind() == io::ErrorKind::Interrupted => {}
+        let available = match data.fill_buf() {
+            Ok([]) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(available) => available,
+            Err(interrupted) if interrupted.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
-        }
+        };
+        let count = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(available.len());
+        file.write_all(&available[..count])?;
+        data.consume(count);
+        left -= count as u64;
+        write_out.advance(&*file, offset + (length - left));
     }
+    write_out.finish(&*file, offset + length);
     Ok(())
 }

@@ -5,8 +5,9 @@
 //! there. The peers do the same when they unpack.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Gid, Mode, OFlags, Uid, XattrFlags};
@@ -24,16 +25,46 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW);
 
+/// The directory of an unpacked layer, open, so that it may be renamed meanwhile. Clones share the descriptor.
+#[derive(Debug, Clone)]
+pub struct OpenLayer(Arc<OwnedFd>);
+
+impl OpenLayer {
+    /// Opens a layer.
+    ///
+    /// # Errors
+    /// `Target` if the file system refuses.
+    pub fn open(path: &Path) -> Result<Self, LayerError> {
+        Ok(Self(Arc::new(open(path)?)))
+    }
+}
+
+impl AsFd for OpenLayer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// Copies mode, owner, times and extended attributes onto the `implied` directories of `target` from the first of
 /// `lower` (top first) that has them.
 ///
 /// # Errors
 /// `Target` if a layer cannot be opened, `Entry` if a directory cannot be changed.
 pub fn inherit(target: &Path, implied: &[PathBuf], lower: &[PathBuf]) -> Result<(), LayerError> {
-    let lower = open_all(lower)?;
-    let root = open(target)?;
+    inherit_from(&OpenLayer::open(target)?, implied, &open_all(lower)?)
+}
+
+/// As [`inherit`], with layers that are open.
+///
+/// # Errors
+/// `Entry` if a directory cannot be changed.
+pub fn inherit_from(
+    target: &OpenLayer,
+    implied: &[PathBuf],
+    lower: &[OpenLayer],
+) -> Result<(), LayerError> {
     for path in implied {
-        inherit_one(&root, path, &lower).map_err(|source| LayerError::Entry {
+        inherit_one(target, path, lower).map_err(|source| LayerError::Entry {
             step: "inherit",
             path: path.clone(),
             source,
@@ -43,8 +74,8 @@ pub fn inherit(target: &Path, implied: &[PathBuf], lower: &[PathBuf]) -> Result<
 }
 
 /// Opens layers.
-pub(super) fn open_all(layers: &[PathBuf]) -> Result<Vec<OwnedFd>, LayerError> {
-    layers.iter().map(|path| open(path)).collect()
+pub(super) fn open_all(layers: &[PathBuf]) -> Result<Vec<OpenLayer>, LayerError> {
+    layers.iter().map(|path| OpenLayer::open(path)).collect()
 }
 
 fn open(path: &Path) -> Result<OwnedFd, LayerError> {
@@ -55,7 +86,7 @@ fn open(path: &Path) -> Result<OwnedFd, LayerError> {
     })
 }
 
-fn inherit_one(root: &OwnedFd, path: &Path, lower: &[OwnedFd]) -> io::Result<()> {
+fn inherit_one(root: &OpenLayer, path: &Path, lower: &[OpenLayer]) -> io::Result<()> {
     let Some(found) = described_below(root, path, lower)? else {
         return Ok(());
     };
@@ -65,9 +96,9 @@ fn inherit_one(root: &OwnedFd, path: &Path, lower: &[OwnedFd]) -> io::Result<()>
 
 /// The directory at `path` in the first of `lower` that has one, unless something above that hides it.
 pub(super) fn described_below(
-    root: &OwnedFd,
+    root: &impl AsFd,
     path: &Path,
-    lower: &[OwnedFd],
+    lower: &[OpenLayer],
 ) -> io::Result<Option<OwnedFd>> {
     if is_hidden_below(root, path) {
         return Ok(None);
@@ -86,7 +117,7 @@ pub(super) fn described_below(
 }
 
 /// Whether a layer hides what those below it have at `path`. At the root of a layer overlayfs looks for no attribute.
-fn is_hidden_below(layer: &OwnedFd, path: &Path) -> bool {
+fn is_hidden_below(layer: &impl AsFd, path: &Path) -> bool {
     path.ancestors()
         .filter(|ancestor| !ancestor.as_os_str().is_empty())
         .filter_map(|ancestor| {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::extract::Extractor;
 use super::place::Root;
-use super::{Archive, LayerError, decompress};
+use super::{Archive, LayerError, Proof, decompress};
 
 /// Uncompressed bytes handed from the hasher to the walk at once.
 const BUFFER_BYTES: usize = 128 * 1024;
@@ -83,7 +83,7 @@ pub fn unpack(
         bytes: Arc::clone(&compressed),
     };
     let hashing = Hashing {
-        reader: decompress(counting).map_err(unreadable)?,
+        reader: decompress(counting, Proof::of(expected)).map_err(unreadable)?,
         hasher: Sha256::new(),
         bytes: 0,
         compressed,
@@ -130,7 +130,7 @@ pub fn unpack(
 
 /// Makes all entries; `path` is the name of the one in hand.
 fn extract_all(
-    archive: &mut Archive<impl Read>,
+    archive: &mut Archive<impl BufRead>,
     mut extractor: Extractor,
     limits: Limits,
     path: &mut PathBuf,
