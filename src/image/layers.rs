@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Layers of one image run at the same time, bounded over all pulls; only the last step of each, inheriting from the
-//! layers below and committing, waits for the one below.
+//! layers below, waits until the one below is whole. They are committed in any order, those that are ready together by
+//! one sync.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -21,12 +22,12 @@ use super::error::Failure;
 use super::flight::{Flight, Outcome, Role, wait};
 use super::images::Inner;
 use super::manifest::{Form, Layer};
-use super::progress::{LayerStage, PullStage};
+use super::progress::{LayerStage, PullStage, Settled};
 use super::{ErrorKind, ImageError, artifact};
 use crate::content::{self, Ingest, Spool};
-use crate::layer::{self, LayerError, Limits};
+use crate::layer::{self, LayerError, Limits, OpenLayer};
 use crate::registry::{RegistryError, Session};
-use crate::snapshot::ChainId;
+use crate::snapshot::{ChainId, SnapshotError, Staging};
 
 /// Chunks between the connection and the writer: about 256 KiB with hyper's buffers.
 const CHUNKS_IN_FLIGHT: usize = 16;
@@ -71,16 +72,20 @@ pub(super) async fn ensure_layers(
     layers: &[Layer],
     stage: &PullStage,
 ) -> Result<(), ImageError> {
-    match try_layers(inner, origin, layers, stage).await {
-        // A mirror sent wrong bytes and is not asked again: what it was asked for is fetched elsewhere.
-        (_, Err(error)) if is_worth_another_host(origin, &error) => {
-            Box::pin(ensure_layers(inner, origin, layers, stage)).await
+    loop {
+        match try_layers(inner, origin, layers, stage).await {
+            // What another pull had made was collected before we held it.
+            (Role::Joined, Ok(())) if !are_unpacked(inner, layers) => {}
+            (_, Ok(())) => return Ok(()),
+            // Another pull failed, maybe by its credentials, or a layer of an earlier one that is ending still. Each of
+            // them has left the table when it is heard of, so that the next attempt is ours, or another one's again.
+            (Role::Joined, Err(error)) => {
+                tracing::debug!(reference = origin.reference, %error, "the pull that was joined failed");
+            }
+            // A mirror sent wrong bytes and is not asked again: what it was asked for is fetched elsewhere.
+            (Role::Began, Err(error)) if is_worth_another_host(origin, &error) => {}
+            (Role::Began, Err(error)) => return Err(error),
         }
-        // Another pull failed, maybe by its credentials; or what it had made was collected before we held it.
-        (Role::Joined, outcome) if outcome.is_err() || !are_unpacked(inner, layers) => {
-            try_layers(inner, origin, layers, stage).await.1
-        }
-        (_, outcome) => outcome,
     }
 }
 
@@ -96,21 +101,25 @@ fn are_unpacked(inner: &Inner, layers: &[Layer]) -> bool {
         .all(|layer| inner.snapshots.layer(&layer.chain_id).is_some())
 }
 
-/// The role is `Joined` if any layer was somebody else's work.
+/// The role is that of the layer that failed; without one, `Joined` if any layer was somebody else's work.
 async fn try_layers(
     inner: &Arc<Inner>,
     origin: &Origin,
     layers: &[Layer],
     stage: &PullStage,
 ) -> (Role, Result<(), ImageError>) {
-    let mut role = Role::Began;
-    let mut flights: Vec<Flight<(), LayerStage>> = Vec::new();
-    let mut below: Vec<ChainId> = Vec::new();
+    let mut flights: Vec<(Flight<(), LayerStage>, Role)> = Vec::new();
     for layer in layers {
-        let previous = flights.last().map(|flight| flight.outcome.clone());
         let work = |stage: Arc<LayerStage>| {
             let (inner, origin, layer) = (Arc::clone(inner), origin.clone(), layer.clone());
-            let below = (below.clone(), previous);
+            let below = layers
+                .iter()
+                .zip(&flights)
+                .map(|(layer, (flight, _))| Below {
+                    chain_id: layer.chain_id.clone(),
+                    flight: flight.clone(),
+                });
+            let below: Vec<Below> = below.collect();
             async move {
                 let outcome = ensure_layer(inner, origin, layer, below, &stage).await;
                 if outcome.is_ok() {
@@ -119,21 +128,20 @@ async fn try_layers(
                 outcome
             }
         };
-        let (flight, own) = inner.layers.enter(layer.chain_id.clone(), work);
-        if own == Role::Joined {
-            role = own;
-        }
-        flights.push(flight);
-        below.push(layer.chain_id.clone());
+        flights.push(inner.layers.enter(layer.chain_id.clone(), work));
     }
-    let of_layer = |(layer, flight): (&Layer, &Flight<(), LayerStage>)| {
+    let of_layer = |(layer, (flight, _)): (&Layer, &(Flight<(), LayerStage>, Role))| {
         (layer.blob.clone(), layer.size, Arc::clone(&flight.stage))
     };
     stage.set(layers.iter().zip(&flights).map(of_layer).collect());
+    let mut role = Role::Began;
     // The lowest layer that failed says why: those above it may only have waited for it.
-    for flight in flights {
+    for (flight, own) in flights {
         if let Err(error) = wait(flight.outcome).await {
-            return (role, Err(error));
+            return (own, Err(error));
+        }
+        if own == Role::Joined {
+            role = own;
         }
     }
     (role, Ok(()))
@@ -143,66 +151,136 @@ async fn ensure_layer(
     inner: Arc<Inner>,
     origin: Origin,
     layer: Layer,
-    (below, previous): (Vec<ChainId>, Option<watch::Receiver<Outcome<()>>>),
-    stage: &LayerStage,
+    below: Vec<Below>,
+    stage: &Arc<LayerStage>,
 ) -> Result<(), ImageError> {
     if inner.snapshots.layer(&layer.chain_id).is_some() {
         return Ok(());
     }
-    // The semaphore is never closed.
-    let permit = Arc::clone(&inner.permits).acquire_owned().await.ok();
-    let feed = feed(&inner, &origin, &layer)?;
-    let staging = inner.snapshots.stage(&layer.chain_id)?;
-    let outcome = match &feed {
-        Feed::Present(_) => {
-            stage.begin(None);
-            None
-        }
-        Feed::Following(download) => {
-            stage.begin(Some(&download.spool));
-            Some(download.outcome.clone())
+    let (staging, implied) = loop {
+        match unpacked(&inner, &origin, &layer, stage).await {
+            // Another image's download of the same blob failed, which says nothing about ours.
+            (Role::Joined, Err(error)) => {
+                tracing::debug!(blob = %layer.blob, %error, "the download that was joined failed");
+            }
+            (_, outcome) => break outcome?,
         }
     };
-    let unpacking = tokio::task::spawn_blocking({
-        let layer = layer.clone();
-        let target = staging.path().to_owned();
-        let limits = inner.config.limits;
-        move || {
-            let reader: Box<dyn Read + Send> = match feed {
-                Feed::Present(file) => Box::new(file),
-                Feed::Following(download) => Box::new(download.spool.reader()),
-            };
-            unpack_blob(&layer, reader, &target, limits)
+    if let Some(previous) = below.last() {
+        previous.is_settled().await?;
+    }
+    let stage = Arc::clone(stage);
+    let last_steps = move || {
+        let broken = |source| Failure::Layer {
+            digest: layer.blob.clone(),
+            source,
+        };
+        let mut lower = Vec::new();
+        // Lower layers stay where they are while this one looks at them, whatever becomes of them.
+        let mut held = Vec::new();
+        for below in below.iter().rev() {
+            let (directory, staging) = below.open(&inner)?;
+            lower.push(directory);
+            held.push(staging);
         }
-    });
-    let implied = unpacking.await?;
-    // If the download failed, that is the reason, and the unpacker only noticed.
-    if let Some(outcome) = outcome {
-        wait(outcome).await?;
-    }
-    let implied = implied.map_err(|source| Failure::Layer {
-        digest: layer.blob.clone(),
-        source,
-    })?;
-    drop(permit);
-    if let Some(previous) = previous {
-        wait(previous).await?;
-    }
-    tokio::task::spawn_blocking(move || {
-        let snapshots = &inner.snapshots;
-        let lower: Vec<_> = below
-            .iter()
-            .rev()
-            .filter_map(|chain_id| snapshots.layer(chain_id))
-            .collect();
-        layer::inherit(staging.path(), &implied, &lower).map_err(|source| Failure::Layer {
+        let directory = OpenLayer::open(staging.path()).map_err(broken)?;
+        layer::inherit_from(&directory, &implied, &lower).map_err(broken)?;
+        drop((lower, held, below));
+        let staging = Arc::new(staging);
+        stage.settle(Settled {
+            directory,
+            staging: Arc::clone(&staging),
+        });
+        staging.commit()?;
+        Ok(())
+    };
+    tokio::task::spawn_blocking(last_steps).await?
+}
+
+/// A layer with all its files, compared with its digests, that still has to inherit; and the directories that do. The
+/// role is `Joined` if its blob was somebody else's download.
+async fn unpacked(
+    inner: &Arc<Inner>,
+    origin: &Origin,
+    layer: &Layer,
+    stage: &LayerStage,
+) -> (Role, Result<(Staging, Vec<PathBuf>), ImageError>) {
+    // The semaphore is never closed.
+    let _permit = Arc::clone(&inner.permits).acquire_owned().await.ok();
+    let (feed, role) = match feed(inner, origin, layer) {
+        Ok(found) => found,
+        Err(error) => return (Role::Began, Err(error)),
+    };
+    let unpack = async {
+        let staging = inner.snapshots.stage(&layer.chain_id)?;
+        let outcome = match &feed {
+            Feed::Present(_) => {
+                stage.begin(None);
+                None
+            }
+            Feed::Following(download) => {
+                stage.begin(Some(&download.spool));
+                Some(download.outcome.clone())
+            }
+        };
+        let unpacking = tokio::task::spawn_blocking({
+            let (layer, limits) = (layer.clone(), inner.config.limits);
+            let target = staging.path().to_owned();
+            move || match feed {
+                Feed::Present(file) => unpack_blob(&layer, file, &target, limits),
+                Feed::Following(download) => {
+                    unpack_blob(&layer, download.spool.reader(), &target, limits)
+                }
+            }
+        });
+        let implied = unpacking.await?;
+        // If the download failed, that is the reason, and the unpacker only noticed.
+        if let Some(outcome) = outcome {
+            wait(outcome).await?;
+        }
+        let implied = implied.map_err(|source| Failure::Layer {
             digest: layer.blob.clone(),
             source,
         })?;
-        staging.commit()?;
-        Ok(())
-    })
-    .await?
+        Ok((staging, implied))
+    };
+    (role, unpack.await)
+}
+
+/// A layer below another one, which may be under way still.
+struct Below {
+    chain_id: ChainId,
+    flight: Flight<(), LayerStage>,
+}
+
+impl Below {
+    /// Waits until it can be inherited from; then those below it can be, too.
+    async fn is_settled(&self) -> Result<(), ImageError> {
+        let mut settled = self.flight.stage.settled();
+        tokio::select! {
+            // The sender is in the stage, which is here.
+            _ = settled.wait_for(Option::is_some) => Ok(()),
+            outcome = wait(self.flight.outcome.clone()) => outcome,
+        }
+    }
+
+    /// Its directory, and what keeps that. One that was removed meanwhile, after the pull that had asked for both had
+    /// failed, is an error: what is above it would get other owners and modes than it should.
+    fn open(&self, inner: &Inner) -> Result<(OpenLayer, Option<Arc<Staging>>), ImageError> {
+        if let Some(settled) = &*self.flight.stage.settled().borrow() {
+            let staging = Arc::clone(&settled.staging);
+            return Ok((settled.directory.clone(), Some(staging)));
+        }
+        let missing = || SnapshotError::Missing {
+            chain_id: self.chain_id.clone(),
+        };
+        let path = inner.snapshots.layer(&self.chain_id).ok_or_else(missing)?;
+        let opened = OpenLayer::open(&path).map_err(|source| Failure::Layer {
+            digest: self.chain_id.clone(),
+            source,
+        })?;
+        Ok((opened, None))
+    }
 }
 
 /// Makes of a blob what becomes of it below `target`; gives the directories that are implied only.
@@ -225,14 +303,17 @@ pub(super) fn unpack_blob(
 }
 
 /// The blob of a layer: from the store, from a download that is under way, or from one that begins now.
-fn feed(inner: &Arc<Inner>, origin: &Origin, layer: &Layer) -> Result<Feed, ImageError> {
+fn feed(inner: &Arc<Inner>, origin: &Origin, layer: &Layer) -> Result<(Feed, Role), ImageError> {
     let mut running = inner.downloads.lock();
     if let Some(download) = running.get(&layer.blob) {
-        return Ok(Feed::Following(download.clone()));
+        return Ok((Feed::Following(download.clone()), Role::Joined));
     }
     let session = match &origin.session {
         Some(session) if !inner.content.contains(&layer.blob) => session,
-        _ => return Ok(Feed::Present(inner.content.open_blob(&layer.blob)?)),
+        _ => {
+            let blob = inner.content.open_blob(&layer.blob)?;
+            return Ok((Feed::Present(blob), Role::Began));
+        }
     };
     let ingest = inner.content.ingest(&layer.blob, Some(layer.size))?;
     let (sender, outcome) = watch::channel(None);
@@ -251,7 +332,7 @@ fn feed(inner: &Arc<Inner>, origin: &Origin, layer: &Layer) -> Result<Feed, Imag
             sender.send_replace(Some(outcome));
         }
     });
-    Ok(Feed::Following(download))
+    Ok((Feed::Following(download), Role::Began))
 }
 
 /// Writes a stream into the store.

@@ -4,11 +4,14 @@
 //! Whoever wants to show progress samples it as often as there is something to see.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oci_spec::image::Digest;
+use tokio::sync::watch;
 
 use crate::content::Spool;
+use crate::layer::OpenLayer;
+use crate::snapshot::Staging;
 
 /// Where one layer of a pull is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +43,16 @@ pub struct LayerProgress {
 #[derive(Debug, Default)]
 pub(super) struct LayerStage {
     step: AtomicU8,
-    download: OnceLock<Spool>,
+    download: Mutex<Option<Spool>>,
+    settled: watch::Sender<Option<Settled>>,
+}
+
+/// A layer that is whole, though not durable yet: those above it can inherit from it.
+#[derive(Debug, Clone)]
+pub(super) struct Settled {
+    pub(super) directory: OpenLayer,
+    /// Keeps the files for as long as somebody may look at them, even if the commit fails.
+    pub(super) staging: Arc<Staging>,
 }
 
 const BEGUN: u8 = 1;
@@ -49,21 +61,34 @@ const DONE: u8 = 2;
 impl LayerStage {
     /// The blob was in the store already, or comes in through this spool.
     pub(super) fn begin(&self, download: Option<&Spool>) {
-        if let Some(spool) = download {
-            // A second download of one layer does not happen: its work begins once.
-            self.download.get_or_init(|| spool.clone());
-        }
+        // A second one comes if the first was another pull's, and failed.
+        *self.lock() = download.cloned();
         self.step.store(BEGUN, Ordering::Relaxed);
     }
 
-    /// Unpacked, and durable.
+    /// Whole, but not durable yet.
+    pub(super) fn settle(&self, settled: Settled) {
+        self.settled.send_replace(Some(settled));
+    }
+
+    /// Unpacked, and durable: it is found in the store now.
     pub(super) fn finish(&self) {
         self.step.store(DONE, Ordering::Relaxed);
+        self.settled.send_replace(None);
+    }
+
+    /// What it is between [`LayerStage::settle`] and [`LayerStage::finish`].
+    pub(super) fn settled(&self) -> watch::Receiver<Option<Settled>> {
+        self.settled.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Spool>> {
+        self.download.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn progress(&self, digest: &Digest, size_bytes: u64) -> LayerProgress {
         let step = self.step.load(Ordering::Relaxed);
-        let received = self.download.get().map(Spool::written);
+        let received = self.lock().as_ref().map(Spool::written);
         let received_bytes = match step {
             DONE => size_bytes,
             BEGUN => received.unwrap_or(size_bytes),

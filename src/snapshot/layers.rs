@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::sync::{Mark, SharedSync};
 use super::trash::Trash;
 use super::usage::{measure, measure_one};
 use super::{ChainId, SnapshotError, Usage};
@@ -24,7 +25,13 @@ const RECORD: &str = "layer.json";
 #[derive(Debug)]
 pub(super) struct Layers {
     folder: PathBuf,
+    /// Open from the first layer on: so no error of writing goes by unnoticed.
+    open_folder: File,
     trash: Trash,
+    /// Of the file system.
+    contents: SharedSync,
+    /// Of the folder.
+    names: SharedSync,
     table: Mutex<Table>,
 }
 
@@ -70,6 +77,7 @@ impl Layers {
             |source| SnapshotError::Prepare { path, source }
         };
         fs::create_dir_all(&folder).map_err(prepare(&folder))?;
+        let open_folder = File::open(&folder).map_err(prepare(&folder))?;
         let mut table = Table::default();
         for entry in fs::read_dir(&folder).map_err(prepare(&folder))? {
             let entry = entry.map_err(prepare(&folder))?;
@@ -97,7 +105,10 @@ impl Layers {
         }
         Ok(Arc::new(Self {
             folder,
+            open_folder,
             trash,
+            contents: SharedSync::default(),
+            names: SharedSync::default(),
             table: Mutex::new(table),
         }))
     }
@@ -235,6 +246,7 @@ impl Layers {
         let directory = self.folder.join(format!("{STAGING}{number}"));
         let staging = Staging {
             layers: Arc::clone(self),
+            marks: (self.contents.mark(), self.names.mark()),
             chain_id: chain_id.clone(),
             number,
             path: directory.join("fs"),
@@ -282,10 +294,13 @@ impl Table {
     }
 }
 
-/// A layer that is being unpacked. Dropped without [`Staging::commit`], it goes to the trash.
+/// A layer that is being unpacked. Dropped without a successful [`Staging::commit`], it goes to the trash; until then its
+/// files stay, whatever came of the commit.
 #[derive(Debug)]
 pub struct Staging {
     layers: Arc<Layers>,
+    /// When the contents and the name were begun.
+    marks: (Mark, Mark),
     chain_id: ChainId,
     number: u64,
     directory: PathBuf,
@@ -304,7 +319,7 @@ impl Staging {
     ///
     /// # Errors
     /// `Commit` by the step that the file system refused; nothing is visible then.
-    pub fn commit(self) -> Result<PathBuf, SnapshotError> {
+    pub fn commit(&self) -> Result<PathBuf, SnapshotError> {
         match self.layers.path(&self.chain_id) {
             Some(path) => Ok(path),
             None => self.make_visible(Presence::Stays),
@@ -316,11 +331,11 @@ impl Staging {
     ///
     /// # Errors
     /// As [`Staging::commit`].
-    pub fn replace(self) -> Result<PathBuf, SnapshotError> {
+    pub fn replace(&self) -> Result<PathBuf, SnapshotError> {
         self.make_visible(Presence::IsReplaced)
     }
 
-    fn make_visible(self, present: Presence) -> Result<PathBuf, SnapshotError> {
+    fn make_visible(&self, present: Presence) -> Result<PathBuf, SnapshotError> {
         let chain_id = &self.chain_id;
         let refused = |step| {
             move |source| SnapshotError::Commit {
@@ -337,20 +352,24 @@ impl Staging {
             inodes: usage.inodes,
         };
         write_record(&self.directory, &record).map_err(refused("record"))?;
-        let folder = File::open(&self.layers.folder).map_err(refused("sync"))?;
+        let layers = &self.layers;
+        let (contents, names) = self.marks;
         // One call for tens of thousands of files (syncfs(2) reports errors of writing since Linux 5.8).
-        rustix::fs::syncfs(&folder).map_err(|errno| refused("sync")(errno.into()))?;
+        let sync_contents = || Ok(rustix::fs::syncfs(&layers.open_folder)?);
+        let synced = layers.contents.run(contents, sync_contents);
+        synced.map_err(refused("sync"))?;
         let number = self.number;
-        let mut table = self.layers.lock();
+        let mut table = layers.lock();
         if let (Presence::Stays, Some(layer)) = (present, table.layers.get(&self.chain_id)) {
-            return Ok(self.layers.path_of(layer.number));
+            return Ok(layers.path_of(layer.number));
         }
-        fs::rename(&self.directory, self.layers.folder.join(number.to_string()))
+        fs::rename(&self.directory, layers.folder.join(number.to_string()))
             .map_err(refused("rename"))?;
         table.insert(self.chain_id.clone(), Layer { number, usage });
         drop(table);
-        folder.sync_all().map_err(refused("sync"))?;
-        Ok(self.layers.path_of(number))
+        let synced = layers.names.run(names, || layers.open_folder.sync_all());
+        synced.map_err(refused("sync"))?;
+        Ok(layers.path_of(number))
     }
 }
 

@@ -17,6 +17,7 @@ mod error;
 mod layers;
 mod measurements;
 mod snapshots;
+mod sync;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trash;

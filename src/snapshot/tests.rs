@@ -99,6 +99,7 @@ fn the_second_commit_of_a_chain_keeps_the_first() {
     let second = snapshots.stage(&chain_id('a')).unwrap();
     let path = first.commit().unwrap();
     assert_eq!(second.commit().unwrap(), path);
+    drop(second);
     wait_until(|| count(snapshots.layers_folder()) == 1);
 }
 
