@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use oci_spec::image::Digest;
 use tokio::sync::Semaphore;
 
+use super::busy::Busy;
 use super::error::Failure;
 use super::flight::{Flight, Flights, wait};
 use super::layers::{Downloads, refused};
@@ -83,6 +85,8 @@ pub(super) struct Inner {
     pub(super) retired: RetiredLayers,
     /// One verification at a time: another one waits.
     verifying: tokio::sync::Mutex<()>,
+    /// How many pulls and imports are under way.
+    pub(super) busy: AtomicUsize,
 }
 
 impl Images {
@@ -103,6 +107,7 @@ impl Images {
             writing: Mutex::new(()),
             retired: RetiredLayers::default(),
             verifying: tokio::sync::Mutex::new(()),
+            busy: AtomicUsize::new(0),
             config,
         };
         for path in [inner.images_folder(), inner.leases_folder()] {
@@ -153,7 +158,10 @@ impl Images {
         let name = Name::parse(reference)?;
         let key = (name.canonical(), auth.clone());
         let inner = Arc::clone(&self.inner);
-        let work = |stage: Arc<PullStage>| async move { pull(inner, name, auth, &stage).await };
+        let work = |stage: Arc<PullStage>| async move {
+            let _busy = Busy::begin(&inner);
+            pull(Arc::clone(&inner), name, auth, &stage).await
+        };
         let (flight, _role) = self.inner.pulls.enter(key, work);
         Ok(Pulling { flight })
     }
@@ -186,6 +194,7 @@ impl Images {
         archive: PathBuf,
         options: ImportOptions,
     ) -> Result<Vec<Arc<Image>>, ImageError> {
+        let _busy = Busy::begin(&self.inner);
         import::import(&self.inner, archive, options).await
     }
 

@@ -13,6 +13,7 @@
 
 mod archive;
 mod artifact;
+mod busy;
 mod collect;
 #[cfg(test)]
 mod collect_tests;
