@@ -1,4 +1,5 @@
-//! Exporting images: one tar archive that is an OCI layout and, by its `manifest.json`, what `docker load` reads.
+//! Exporting images: one tar archive that is an OCI layout and, by its `manifest.json`, what `docker load` reads. OCI
+//! artifacts are in the layout only.
 //!
 //! The same images give the same bytes: blobs are sorted, and times and owners are zero. Blobs go out as they are kept,
 //! compressed, and are hashed once more on the way.
@@ -20,7 +21,7 @@ use super::manifest::{self, Document};
 use super::pull::DOCUMENT_BYTES_MAX;
 use super::reference::Name;
 use super::state::Hold;
-use super::{Image, ImageError};
+use super::{Image, ImageError, ImageKind};
 use crate::content::ContentError;
 
 /// The unit of the format.
@@ -192,6 +193,10 @@ impl Plan<'_> {
                         self.add_blob(layer.digest())?;
                         layers.push(blob_name(layer.digest()));
                     }
+                    // Docker's format has images only: with no configuration an artifact could not be loaded.
+                    if image.kind == ImageKind::Artifact {
+                        return Ok(());
+                    }
                     let saved = self.saved.entry(image.id.clone()).or_insert(Saved {
                         tags: BTreeSet::new(),
                         layers,
@@ -257,10 +262,11 @@ impl Plan<'_> {
         let mut parts = vec![
             text("oci-layout", json!({"imageLayoutVersion": "1.0.0"})),
             text("index.json", index),
-            text("manifest.json", Value::Array(saved)),
-            folder("blobs/"),
-            folder("blobs/sha256/"),
         ];
+        if !saved.is_empty() {
+            parts.push(text("manifest.json", Value::Array(saved)));
+        }
+        parts.extend([folder("blobs/"), folder("blobs/sha256/")]);
         parts.extend(self.blobs.into_iter().map(|(name, (digest, size))| Part {
             name,
             size,

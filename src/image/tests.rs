@@ -459,6 +459,31 @@ async fn root_faults_of_a_registry_have_their_kinds_and_leave_nothing() {
     assert_eq!(image.id, recipe.id());
 }
 
+#[tokio::test]
+async fn root_a_pull_after_a_failed_one_does_not_fail_with_its_layers_that_are_ending() {
+    needs_root!();
+    let (_folder, images) = open();
+    let registry = FakeRegistry::start(Door::Open).await;
+    let recipe = Recipe::three("one");
+    recipe.serve(&registry, "app", "1");
+    let fail = |layer: usize, fault: Fault| {
+        let path = format!("/v2/app/blobs/{}", digest(&recipe.blobs[layer]));
+        registry.fail(&path, fault);
+    };
+    // The first pull fails at once; its other layers end one after another while the second pull waits for them.
+    fail(0, Fault::Status(403));
+    fail(1, Fault::Stall);
+    fail(2, Fault::Stall);
+    fail(2, Fault::Stall);
+    let name = registry.name("app:1");
+    let refused = images.pull(&name, None).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unauthorized, "{refused:?}");
+    let image = images.pull(&name, None).await.unwrap();
+    assert_eq!(image.id, recipe.id());
+    // The stalls came, so that there was something to wait for.
+    assert_eq!(registry.count(&digest(&recipe.blobs[2])), 3);
+}
+
 /// Asks for a blob until it is whole, or says that it was not.
 async fn registry_has_faults(registry: &FakeRegistry, path: &str) -> bool {
     let digest: oci_spec::image::Digest = path.rsplit('/').next().unwrap().parse().unwrap();
@@ -848,6 +873,39 @@ async fn broken_archives_are_refused_and_leave_nothing() {
     assert!(images.list().is_empty());
 }
 
+#[tokio::test]
+async fn archives_beyond_the_limit_of_bytes_are_refused_and_leave_nothing() {
+    let source = tempfile::tempdir().unwrap();
+    let path = source.path().join("large.tar");
+    // Each file alone is small enough, and compressed all of them are.
+    let text = "x".repeat(3000);
+    let archive = tar(&[("one", &text), ("two", &text)]);
+    for bytes in [archive.clone(), gzip(&archive)] {
+        File::create(&path).unwrap().write_all(&bytes).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let with_limit = |bytes| {
+            let mut config = config(folder.path());
+            config.limits.bytes = bytes;
+            Images::open(config).unwrap()
+        };
+        let import = async |images: &Images| {
+            let outcome = images.import(path.clone(), ImportOptions::default()).await;
+            outcome.unwrap_err()
+        };
+        let images = with_limit(5999);
+        let refused = import(&images).await;
+        assert_eq!(refused.kind(), ErrorKind::Corrupt, "{refused:?}");
+        let source = std::error::Error::source(&refused).unwrap().to_string();
+        let said = format!("{refused}: {source}");
+        assert!(said.contains("5999") && said.contains("two"), "{said}");
+        assert_eq!(count(&folder.path().join("ingest")), 0);
+        drop(images);
+        // As many bytes as that are let in; that it holds no image is another reason.
+        let refused = import(&with_limit(6000)).await;
+        assert!(!format!("{refused:?}").contains("TooLarge"), "{refused:?}");
+    }
+}
+
 /// The whole archive of an export, and its announced length.
 async fn export(images: &Images, references: &[&str]) -> Vec<u8> {
     let references = references.iter().map(|name| (*name).to_owned()).collect();
@@ -1110,4 +1168,42 @@ async fn root_an_artifact_whose_title_leads_out_is_refused() {
     assert!(refused.to_string().contains("title"), "{refused}");
     assert!(images.list().is_empty());
     assert!(!folder.path().join("escaped").exists());
+}
+
+#[tokio::test]
+async fn root_an_exported_artifact_is_the_same_in_another_store_and_no_docker_image() {
+    needs_root!();
+    let (_folder, images) = open();
+    let registry = FakeRegistry::start(Door::Open).await;
+    let title = serde_json::json!({ "org.opencontainers.image.title": "model.bin" });
+    serve_artifact(&registry, "1", &[(b"weights", "text/plain", title)]);
+    let name = registry.name("model:1");
+    let artifact = images.pull(&name, None).await.unwrap();
+    let recipe = Recipe::three("beside");
+    recipe.serve(&registry, "team/app", "1");
+    let image_name = registry.name("team/app:1");
+    images.pull(&image_name, None).await.unwrap();
+
+    let alone = export(&images, &[&name]).await;
+    assert_eq!(docker_manifest(&alone), None);
+    let both = export(&images, &[&name, &image_name]).await;
+    let saved = docker_manifest(&both).unwrap();
+    let saved = saved.as_array().unwrap();
+    assert_eq!(saved.len(), 1, "{saved:?}");
+    assert_eq!(saved[0]["RepoTags"][0], image_name);
+
+    let (folder, other) = open();
+    let imported = import(&other, folder.path(), &alone).await;
+    assert_eq!(imported.len(), 1);
+    assert_eq!(imported[0].id, artifact.id);
+    assert_eq!(imported[0].kind, ImageKind::Artifact);
+    assert_eq!(imported[0].chain_ids, artifact.chain_ids);
+}
+
+/// The `manifest.json` of an archive.
+fn docker_manifest(archive: &[u8]) -> Option<serde_json::Value> {
+    let mut archive = tar::Archive::new(archive);
+    let mut entries = archive.entries().unwrap().map(Result::unwrap);
+    let entry = entries.find(|entry| entry.path().unwrap() == Path::new("manifest.json"))?;
+    Some(serde_json::from_reader(entry).unwrap())
 }
