@@ -72,6 +72,32 @@ impl ProxySettings {
     }
 }
 
+/// Stands for a proxy that is set and cannot be used: to ask without it could be what somebody wanted to forbid.
+const UNUSABLE: &str = "http://unusable.invalid";
+
+/// What stands for a proxy's URL in the environment.
+fn usable(text: &str) -> &str {
+    let uri = text.parse::<Uri>();
+    let is_usable = uri.is_ok_and(|uri| {
+        let schemes = [
+            None,
+            Some("http"),
+            Some("https"),
+            Some("socks5"),
+            Some("socks5h"),
+        ];
+        schemes.contains(&uri.scheme_str()) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    match is_usable || text.is_empty() {
+        true => text,
+        false => UNUSABLE,
+    }
+}
+
+fn is_usable(proxy: &Intercept) -> bool {
+    proxy.uri().host() != Some("unusable.invalid")
+}
+
 /// Says which proxy a URL is asked through.
 #[derive(Debug)]
 pub(super) struct Proxies {
@@ -101,8 +127,8 @@ impl Proxies {
             }
         }
         let matcher = Matcher::builder()
-            .http(&settings.http)
-            .https(&settings.https)
+            .http(usable(&settings.http))
+            .https(usable(&settings.https))
             .no(exceptions.join(","));
         Self {
             matcher: matcher.build(),
@@ -161,8 +187,18 @@ fn is_this_machine(uri: &Uri) -> bool {
 
 /// A proxy as it may be shown: without its user and password, which `Intercept` keeps apart.
 pub(super) fn shown(proxy: &Intercept) -> String {
-    proxy.uri().to_string().trim_end_matches('/').to_owned()
+    match is_usable(proxy) {
+        true => proxy.uri().to_string().trim_end_matches('/').to_owned(),
+        false => "one that cannot be used".to_owned(),
+    }
 }
+
+/// The environment names no proxy that we could use.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the environment's proxy is no URL of a host with one of the schemes http, https, socks5 and socks5h"
+)]
+struct UnusableProxy;
 
 /// The proxy that refused or could not be reached.
 #[derive(Debug, thiserror::Error)]
@@ -210,6 +246,9 @@ impl Service<Uri> for Connector {
         let Some(proxy) = self.proxies.intercept(&uri) else {
             return Box::pin(async move { Ok(Link::direct(dial(http, uri).await?)) });
         };
+        if !is_usable(&proxy) {
+            return Box::pin(std::future::ready(Err(UnusableProxy.into())));
+        }
         Box::pin(async move {
             let outcome = through(&proxy, http, uri).await;
             Ok(outcome.map_err(|source| ProxyError {
@@ -229,14 +268,15 @@ async fn dial(
 
 async fn through(proxy: &Intercept, http: HttpConnector, uri: Uri) -> Result<Link, BoxError> {
     let address = proxy.uri().clone();
-    let to_proxy = to_proxy(http)?;
     if matches!(proxy.uri().scheme_str(), Some("socks5" | "socks5h")) {
-        let mut socks = SocksV5::new(address, to_proxy);
+        let mut socks = SocksV5::new(with_port_of_socks(address), http);
         if let Some((user, password)) = proxy.raw_auth() {
             socks = socks.with_auth(user.to_owned(), password.to_owned());
         }
-        return Ok(Link::direct(socks.call(uri).await?));
+        let stream = socks.call(uri).await?;
+        return Ok(Link::direct(MaybeHttpsStream::Http(stream)));
     }
+    let to_proxy = to_proxy(http)?;
     if uri.scheme_str() == Some("https") {
         let mut tunnel = Tunnel::new(address, to_proxy);
         if let Some(authorization) = proxy.basic_auth() {
@@ -249,6 +289,15 @@ async fn through(proxy: &Intercept, http: HttpConnector, uri: Uri) -> Result<Lin
         stream: to_proxy.call(address).await?,
         asks_proxy: true,
     })
+}
+
+/// The port of SOCKS, where the URL names none (RFC 1928 §3).
+fn with_port_of_socks(address: Uri) -> Uri {
+    let host = address.host().unwrap_or_default();
+    match address.port() {
+        Some(_) => address,
+        None => format!("socks5://{host}:1080").parse().unwrap_or(address),
+    }
 }
 
 /// A proxy may itself want TLS, which is checked by the system's authorities.
@@ -381,6 +430,18 @@ mod tests {
             proxy_for(&ProxySettings::default(), "https://r.example/"),
             None
         );
+    }
+
+    #[test]
+    fn socks_has_a_port_of_its_own() {
+        for (url, expected) in [
+            ("socks5h://p.example", "socks5://p.example:1080"),
+            ("socks5://p.example:9", "socks5://p.example:9"),
+            ("socks5://[fd00::1]", "socks5://[fd00::1]:1080"),
+        ] {
+            let found = with_port_of_socks(url.parse().unwrap()).to_string();
+            assert_eq!(found.trim_end_matches('/'), expected);
+        }
     }
 
     #[test]

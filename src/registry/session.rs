@@ -16,13 +16,12 @@ use oci_spec::image::Digest;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
-use super::helper::search_path;
 use super::hosts::{Host, rules};
 use super::identity::{Identity, Inquiry};
 use super::retry::{back_off, random};
 use super::token::Applicant;
 use super::transport::{Answer, Ask, Transport, shown};
-use super::{BlobStream, Credentials, ErrorKind, ProxySettings, RegistryError};
+use super::{BlobStream, Credentials, ErrorKind, RegistryConfig, RegistryError};
 
 /// As many warnings about rules are remembered.
 const WARNINGS_MAX: usize = 1000;
@@ -35,45 +34,6 @@ pub(super) const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json, */*;q=0.5";
-
-/// How to talk to registries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegistryConfig {
-    /// The folders of `<host>/hosts.toml`, in their order.
-    pub certs_directories: Vec<PathBuf>,
-    /// Registries (`host` or `host:port`) that are asked by plain HTTP; those on this machine are anyway.
-    pub plain_http: Vec<String>,
-    /// Files with credentials, as Docker's `config.json`; missing ones are fine.
-    pub auth_files: Vec<PathBuf>,
-    /// Where `docker-credential-<name>` is looked for.
-    pub helper_directories: Vec<PathBuf>,
-    /// The proxies of the environment.
-    pub proxies: ProxySettings,
-    /// How long nothing may come from a registry before it is given up.
-    pub no_progress: Duration,
-    /// How often a request that failed for a passing reason is made in all.
-    pub attempts: u32,
-    /// The pause after the first failure; it doubles with each further one.
-    pub pause: Duration,
-    /// The longest pause, also where the registry asks for a longer one.
-    pub pause_max: Duration,
-}
-
-impl Default for RegistryConfig {
-    fn default() -> Self {
-        Self {
-            certs_directories: Vec::new(),
-            plain_http: Vec::new(),
-            auth_files: Vec::new(),
-            helper_directories: search_path(),
-            proxies: ProxySettings::default(),
-            no_progress: Duration::from_secs(60),
-            attempts: 5,
-            pause: Duration::from_millis(200),
-            pause_max: Duration::from_secs(30),
-        }
-    }
-}
 
 /// The client; cheap to clone.
 #[derive(Debug, Clone)]

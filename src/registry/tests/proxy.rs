@@ -147,3 +147,136 @@ async fn a_proxy_that_is_not_there_is_named() {
     assert!(said.contains(&proxy.address.to_string()), "{said}");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
+
+/// A SOCKS proxy (RFC 1928) that wants "user" and "secret" (RFC 1929) and connects to `target`, whatever it is asked for.
+async fn socks(
+    mut stream: TcpStream,
+    target: std::net::SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+) -> std::io::Result<()> {
+    let mut greeting = [0; 2];
+    stream.read_exact(&mut greeting).await?;
+    let mut methods = vec![0; usize::from(greeting[1])];
+    stream.read_exact(&mut methods).await?;
+    // Username and password, or nothing that would do.
+    let has_password = methods.contains(&2);
+    stream
+        .write_all(&[5, if has_password { 2 } else { 0xff }])
+        .await?;
+    if !has_password {
+        return Ok(());
+    }
+    assert_eq!(stream.read_u8().await?, 1);
+    let mut secret = Vec::new();
+    for _ in 0..2 {
+        let length = usize::from(stream.read_u8().await?);
+        let mut text = vec![0; length];
+        stream.read_exact(&mut text).await?;
+        secret.push(text);
+    }
+    let is_right = secret == [b"user".to_vec(), b"secret".to_vec()];
+    stream.write_all(&[1, u8::from(!is_right)]).await?;
+    if !is_right {
+        return Ok(());
+    }
+    let mut request = [0; 4];
+    stream.read_exact(&mut request).await?;
+    // CONNECT to a name: the proxy resolves it.
+    assert_eq!(request, [5, 1, 0, 3]);
+    let mut name = vec![0; usize::from(stream.read_u8().await?)];
+    stream.read_exact(&mut name).await?;
+    let port = stream.read_u16().await?;
+    let name = String::from_utf8(name).unwrap();
+    log.lock().unwrap().push(format!("{name}:{port}"));
+    let mut upstream = TcpStream::connect(target).await?;
+    stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
+    tokio::io::copy_bidirectional(&mut stream, &mut upstream).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_socks_proxy_is_logged_in_to_and_resolves_the_name() {
+    let authority = Authority::new("one");
+    let tls = authority.server("r.example", None);
+    let encrypted = FakeRegistry::start_encrypted(Door::Open, tls).await;
+    let plain = FakeRegistry::start(Door::Open).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    write(&file, &authority.pem);
+    let trusting = format!("ca = {:?}", file.display().to_string());
+    let server = "server = \"http://r.example\"".to_owned();
+    for (registry, rule, port) in [(encrypted, trusting, 443), (plain, server, 80)] {
+        registry.put_manifest("x", "1", MANIFEST);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = Arc::clone(&log);
+        let target = registry.address;
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let lines = Arc::clone(&lines);
+                tokio::spawn(async move { socks(stream, target, lines).await.unwrap_or_default() });
+            }
+        });
+        let by = |scheme: &str, user: &str| {
+            let url = format!("{scheme}://{user}@{address}");
+            ProxySettings {
+                http: url.clone(),
+                https: url,
+                exceptions: String::new(),
+            }
+        };
+        pull(&rule, by("socks5h", "user:secret")).await.unwrap();
+        assert_eq!(*log.lock().unwrap(), [format!("r.example:{port}")]);
+        let refused = pull(&rule, by("socks5h", "user:wrong")).await.unwrap_err();
+        let refused = chain(&refused);
+        let named = format!("through the proxy socks5h://{address}");
+        assert!(refused.contains(&named), "{refused}");
+        assert!(!refused.contains("wrong"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_with_tls_needs_a_certificate_of_the_system_s_authorities() {
+    let authority = Authority::new("nobody's");
+    let tls = authority.server("127.0.0.1", None);
+    // Any server with TLS: there is no word before the handshake.
+    let proxy = FakeRegistry::start_encrypted(Door::Open, tls).await;
+    let url = format!("https://user:secret@{}", proxy.address);
+    let settings = ProxySettings {
+        http: url.clone(),
+        https: url,
+        exceptions: String::new(),
+    };
+    for rule in ["", "server = \"http://r.example\""] {
+        let refused = pull(rule, settings.clone()).await.unwrap_err();
+        let refused = chain(&refused);
+        let named = format!("through the proxy https://{}", proxy.address);
+        assert!(refused.contains(&named), "{refused}");
+        assert!(refused.to_lowercase().contains("certificate"), "{refused}");
+        assert!(!refused.contains("secret"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_of_another_kind_is_refused_and_nobody_is_asked() {
+    for url in [
+        "ftp://user:secret@p.example:21",
+        "socks4://p.example:1",
+        "http://",
+    ] {
+        let settings = ProxySettings {
+            http: url.to_owned(),
+            https: url.to_owned(),
+            exceptions: String::new(),
+        };
+        let refused = pull("", settings).await.unwrap_err();
+        let refused = chain(&refused);
+        assert!(
+            refused.contains("http, https, socks5 and socks5h"),
+            "{refused}"
+        );
+        assert!(!refused.contains("secret"), "{refused}");
+    }
+}
