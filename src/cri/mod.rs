@@ -32,8 +32,8 @@ mod wire;
 
 pub use client::{
     Archive, Client, ClientError, Condition, ContainerSummary, EventContainer, EventSandbox,
-    Events, ExplainDepth, ExplainRequest, Explained, ExplainedSource, Exported, HostTrust,
-    ImageDetails, ImageSummary, Imported, Prune, Pruned, PrunedImage, Pull, PulledLayer,
+    Events, ExplainDepth, ExplainRequest, Explained, ExplainedPolicy, ExplainedSource, Exported,
+    HostTrust, ImageDetails, ImageSummary, Imported, Prune, Pruned, PrunedImage, Pull, PulledLayer,
     PulledLayerState, ReportedEvent, RuntimeState, SourceAnswers, Verification, VerifiedStore,
     VerifyFinding, VerifyProgress, VerifyTarget, Version,
 };

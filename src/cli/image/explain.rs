@@ -6,7 +6,9 @@ use crate::cli::arguments::{ExplainArguments, TextOrJson};
 use crate::cli::endpoint::{self, Daemon};
 use crate::cli::error::CliError;
 use crate::cli::writer::{Style, Writer};
-use crate::cri::{ExplainDepth, ExplainRequest, Explained, ExplainedSource, HostTrust};
+use crate::cri::{
+    ExplainDepth, ExplainRequest, Explained, ExplainedPolicy, ExplainedSource, HostTrust,
+};
 
 pub(super) fn explain<W: Write>(
     arguments: ExplainArguments,
@@ -48,6 +50,11 @@ fn print<W: Write>(explained: &Explained, output: &mut Writer<W>) -> std::io::Re
     for key in &explained.ignored {
         output.styled(&[(Style::Yellow, "ignored: "), (Style::Plain, key)])?;
     }
+    let signatures = explained.signatures.as_ref();
+    output.line(format!(
+        "signatures: {}",
+        signatures.map_or("no policy, not asked for".to_owned(), policy)
+    ))?;
     for (place, host) in explained.hosts.iter().enumerate() {
         output.line("")?;
         let number = format!("{}  ", place + 1);
@@ -60,6 +67,28 @@ fn print<W: Write>(explained: &Explained, output: &mut Writer<W>) -> std::io::Re
         }
     }
     Ok(())
+}
+
+/// What the policy asks, in a few words.
+fn policy(policy: &ExplainedPolicy) -> String {
+    let asked = match policy.policy.as_str() {
+        "accept" => "not asked for".to_owned(),
+        "reject" => "none is enough, the image is refused".to_owned(),
+        "cosign" => format!("cosign, by {}", policy.keys.join(" or ")),
+        other => other.to_owned(),
+    };
+    let identity = match policy.identity.as_str() {
+        "repository" => ", for the same repository",
+        "exact" => ", for the same repository and tag",
+        "any" => ", for any name",
+        _ => "",
+    };
+    let signed_as = match policy.signed_as.as_str() {
+        "" => String::new(),
+        prefix => format!(", signed as {prefix}"),
+    };
+    let (scope, file) = (&policy.scope, &policy.file);
+    format!("{asked}{identity}{signed_as} (scope {scope} of {file})")
 }
 
 /// What is told about a host: a name and a text each.
@@ -164,12 +193,21 @@ mod tests {
             rule: "/hosts.toml".to_owned(),
             ignored: vec!["servr".to_owned()],
             hosts: vec![host()],
+            signatures: Some(ExplainedPolicy {
+                file: "/policy.toml".to_owned(),
+                scope: "r.example".to_owned(),
+                policy: "cosign".to_owned(),
+                identity: "repository".to_owned(),
+                keys: vec!["/a.pub".to_owned(), "inline".to_owned()],
+                signed_as: String::new(),
+            }),
         };
         print(&explained, &mut Writer::plain(&mut printed)).unwrap();
         let expected = "\
 r.example/x:1
 rules: /hosts.toml
 ignored: servr
+signatures: cosign, by /a.pub or inline, for the same repository (scope r.example of /policy.toml)
 
 1  https://m.example/v2
    is           another host than the registry
@@ -183,6 +221,17 @@ ignored: servr
    image        404 Not Found
 ";
         assert_eq!(String::from_utf8(printed).unwrap(), expected);
+        let mut printed = Vec::new();
+        let without = Explained {
+            signatures: None,
+            ..explained.clone()
+        };
+        print(&without, &mut Writer::plain(&mut printed)).unwrap();
+        let text = String::from_utf8(printed).unwrap();
+        assert!(
+            text.contains("signatures: no policy, not asked for\n"),
+            "{text}"
+        );
         // It has it, but would not be asked.
         assert!(!has_image(&explained.hosts[0]));
     }

@@ -1,4 +1,4 @@
-//! ExplainImage: where an image would come from.
+//! ExplainImage: where an image would come from, and what its signatures would have to prove.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use tonic::Status;
 use crate::cri::from_cri;
 use crate::cri::status;
 use crate::cri::wire::carpel as wire;
-use crate::image::{Depth, ExplainedHost, Images, Trust};
+use crate::image::{AppliedPolicy, Depth, ExplainedHost, Images, Rule, Trust};
 
 pub(super) async fn explain_image(
     images: &Images,
@@ -20,12 +20,44 @@ pub(super) async fn explain_image(
     };
     let explanation = images.explain(&reference, depth).await;
     let explanation = explanation.map_err(|error| status::of_image(&error))?;
+    let policy = images.policy_of(&reference);
+    let policy = policy.map_err(|error| status::of_image(&error))?;
     Ok(wire::ExplainImageResponse {
         reference: explanation.reference,
         rule: explanation.rule.as_deref().map(text).unwrap_or_default(),
         ignored: explanation.ignored,
         hosts: explanation.hosts.into_iter().map(host).collect(),
+        signatures: policy.map(signatures),
     })
+}
+
+fn signatures(applied: AppliedPolicy) -> wire::SignaturePolicy {
+    let policy = wire::SignaturePolicy {
+        file: text(&applied.file),
+        scope: applied.scope,
+        ..Default::default()
+    };
+    match applied.rule {
+        Rule::Accept => wire::SignaturePolicy {
+            policy: "accept".to_owned(),
+            ..policy
+        },
+        Rule::Reject => wire::SignaturePolicy {
+            policy: "reject".to_owned(),
+            ..policy
+        },
+        Rule::Cosign {
+            keys,
+            identity,
+            signed_as,
+        } => wire::SignaturePolicy {
+            policy: "cosign".to_owned(),
+            identity: identity.name().to_owned(),
+            keys: keys.into_iter().map(|key| key.source).collect(),
+            signed_as: signed_as.unwrap_or_default(),
+            ..policy
+        },
+    }
 }
 
 fn host(host: ExplainedHost) -> wire::ExplainedHost {

@@ -17,6 +17,25 @@ pub struct Explained {
     pub ignored: Vec<String>,
     /// The hosts in the order in which they would be asked.
     pub hosts: Vec<ExplainedSource>,
+    /// What the signature policy asks; none if there is no policy, which accepts everything.
+    pub signatures: Option<ExplainedPolicy>,
+}
+
+/// What the signature policy asks of images of a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExplainedPolicy {
+    /// The policy file.
+    pub file: String,
+    /// The scope of it that holds.
+    pub scope: String,
+    /// `accept`, `reject` or `cosign`.
+    pub policy: String,
+    /// With `cosign`: the rule for the name in the signature: `repository`, `exact` or `any`.
+    pub identity: String,
+    /// With `cosign`: the files of the public keys, one of which must have signed; `inline` for one in the policy itself.
+    pub keys: Vec<String>,
+    /// With `cosign`: the beginning of the names that were signed, if that is another one than the scope.
+    pub signed_as: String,
 }
 
 /// How the certificate of a host is checked.
@@ -93,6 +112,14 @@ impl Client {
             rule: answer.rule,
             ignored: answer.ignored,
             hosts: answer.hosts.into_iter().map(source).collect(),
+            signatures: answer.signatures.map(|policy| ExplainedPolicy {
+                file: policy.file,
+                scope: policy.scope,
+                policy: policy.policy,
+                identity: policy.identity,
+                keys: policy.keys,
+                signed_as: policy.signed_as,
+            }),
         })
     }
 }

@@ -24,7 +24,8 @@ use super::wire::runtime::runtime_service_client::RuntimeServiceClient;
 
 pub use events::{EventContainer, EventSandbox, Events, ReportedEvent};
 pub use explain_image::{
-    ExplainDepth, ExplainRequest, Explained, ExplainedSource, HostTrust, SourceAnswers,
+    ExplainDepth, ExplainRequest, Explained, ExplainedPolicy, ExplainedSource, HostTrust,
+    SourceAnswers,
 };
 pub use export_image::Exported;
 pub use images::{ContainerSummary, ImageDetails};

@@ -8,7 +8,9 @@ use tonic::Code;
 
 use super::Served;
 use crate::cri::wire::runtime::*;
-use crate::cri::{Archive, Client, ClientError, Prune};
+use crate::cri::{
+    Archive, Client, ClientError, ExplainDepth, ExplainRequest, ExplainedPolicy, Prune,
+};
 
 macro_rules! needs_root {
     () => {
@@ -480,4 +482,56 @@ async fn root_unused_images_are_pruned_when_asked_for() {
     assert_eq!(ids(&pruned), [second]);
     assert_eq!(pruned.images[0].repo_tags, ["localhost/hello:1"]);
     assert!(client.list_images().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_signature_policy_of_a_name_is_explained() {
+    /// The base point of P-256 (FIPS 186-4, D.1.2.3), which nobody signs with.
+    const KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt\n\
+        6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==\n\
+        -----END PUBLIC KEY-----\n";
+    let served = Served::start().await;
+    let client = Client::connect(&served.path()).await.unwrap();
+    let policy_of = async |name: &str| {
+        let request = ExplainRequest {
+            reference: name.to_owned(),
+            depth: ExplainDepth::Rules,
+        };
+        Ok::<_, ClientError>(client.explain_image(request).await?.signatures)
+    };
+    assert_eq!(policy_of("r.example/team/app").await.unwrap(), None);
+    let file = served.folder.path().join("policy.toml");
+    let text = format!(
+        "[scope.\"*\"]\npolicy = \"reject\"\n\
+         [scope.\"r.example/team\"]\npolicy = \"cosign\"\nidentity = \"exact\"\nkeys = [\"\"\"\n{KEY}\"\"\"]\n\
+         signed_as = \"origin.example/team\"\n"
+    );
+    let write = |text: &str| {
+        let mut file = std::fs::File::create(&file).unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    };
+    write(&text);
+    let signed = policy_of("r.example/team/app").await.unwrap().unwrap();
+    let expected = ExplainedPolicy {
+        file: file.display().to_string(),
+        scope: "r.example/team".to_owned(),
+        policy: "cosign".to_owned(),
+        identity: "exact".to_owned(),
+        keys: vec!["inline".to_owned()],
+        signed_as: "origin.example/team".to_owned(),
+    };
+    assert_eq!(signed, expected);
+    let refused = policy_of("other.example/app").await.unwrap().unwrap();
+    assert_eq!(
+        (refused.scope.as_str(), refused.policy.as_str()),
+        ("*", "reject")
+    );
+    write("[scope.\"*\"]\npolicy = \"maybe\"\n");
+    let broken = policy_of("other.example/app").await.unwrap_err();
+    let ClientError::Call { code, .. } = &broken else {
+        panic!("{broken}");
+    };
+    assert_eq!(*code, Code::FailedPrecondition, "{broken}");
+    served.stop().await;
 }

@@ -40,6 +40,7 @@ impl Served {
         std::fs::create_dir(&spool_directory).unwrap();
         let images = Images::open(ImagesConfig {
             root: folder.path().join("images"),
+            signature_policy: Some(folder.path().join("policy.toml")),
             ..ImagesConfig::default()
         })
         .unwrap();

@@ -75,6 +75,18 @@ pub enum Identity {
     Any,
 }
 
+impl Identity {
+    /// How the policy file calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Repository => "repository",
+            Self::Exact => "exact",
+            Self::Any => "any",
+        }
+    }
+}
+
 /// What the policy says of one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppliedPolicy {
