@@ -4,6 +4,7 @@
 //! turn that into streams (`stream`), `remote_command` joins those with a process, `port_forward` with TCP connections.
 //! What the domain must offer is `source`.
 
+pub mod client;
 mod idle;
 mod port_forward;
 mod remote_command;

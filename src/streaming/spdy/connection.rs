@@ -64,7 +64,7 @@ enum ConnectionError {
 /// Speaks SPDY/3.1 over a pair of byte streams, in a task of its own that ends with the connection. Returned are the streams
 /// that the client opens.
 pub(in crate::streaming) fn serve<R, W>(
-    (reader, writer): (R, W),
+    halves: (R, W),
     connection: Connection,
     idle: Idle,
 ) -> mpsc::Receiver<NewStream>
@@ -73,9 +73,80 @@ where
     W: AsyncWrite + Send + Unpin + 'static,
 {
     let (new_streams, receiver) = mpsc::channel(NEW_STREAMS);
+    speak(halves, (connection, idle), Some(new_streams));
+    receiver
+}
+
+/// The same as a client, which opens streams and refuses those of the server.
+pub(in crate::streaming) fn connect<R, W>(
+    halves: (R, W),
+    connection: Connection,
+    idle: Idle,
+) -> Opener
+where
+    R: AsyncRead + Send + Unpin + 'static,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
+    let (frames, streams) = speak(halves, (connection, idle), None);
+    Opener {
+        frames,
+        streams,
+        next: tokio::sync::Mutex::new(1),
+    }
+}
+
+/// Opens the streams of a connection of which this is the client.
+#[derive(Debug)]
+pub(in crate::streaming) struct Opener {
+    frames: mpsc::Sender<Frame>,
+    streams: Arc<Streams>,
+    /// Held until the stream's first frame is queued: numbers must rise.
+    next: tokio::sync::Mutex<StreamId>,
+}
+
+impl Opener {
+    /// Opens a stream; none if the connection has ended, or has had two milliards of them.
+    pub(in crate::streaming) async fn open(
+        &self,
+        headers: &[(&str, &str)],
+    ) -> Option<(Inlet, Outlet)> {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut next = self.next.lock().await;
+        let stream = *next;
+        *next = stream.checked_add(2).filter(|next| *next < 1 << 31)?;
+        let sender = StreamSender::new(stream, self.frames.clone(), Arc::clone(&self.streams));
+        let (feed, inlet) = Inlet::new(Some(sender.clone()));
+        self.streams.insert(stream, Some(feed), &sender);
+        let frame = Frame::SynStream {
+            stream,
+            priority: 0,
+            end: End::Open,
+            headers: Headers(headers.collect()),
+        };
+        if self.frames.send(frame).await.is_err() {
+            self.streams.reset(stream);
+            return None;
+        }
+        Some((inlet, Outlet::new(Sender::Spdy(sender))))
+    }
+}
+
+/// The task of one connection: with somewhere to put new streams a server's, without a client's.
+fn speak<R, W>(
+    (reader, writer): (R, W),
+    (connection, idle): (Connection, Idle),
+    new_streams: Option<mpsc::Sender<NewStream>>,
+) -> (mpsc::Sender<Frame>, Arc<Streams>)
+where
+    R: AsyncRead + Send + Unpin + 'static,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
     let (frames, queue) = mpsc::channel(FRAME_QUEUE);
+    let streams = Arc::new(Streams::default());
+    let given = (frames.clone(), Arc::clone(&streams));
     tokio::spawn(async move {
-        let streams = Arc::new(Streams::default());
         let reading = Reader {
             decoder: Decoder::new(),
             frames,
@@ -104,13 +175,14 @@ where
         connection.lose();
         streams.clear();
     });
-    receiver
+    given
 }
 
 struct Reader {
     decoder: Decoder,
     frames: mpsc::Sender<Frame>,
-    new_streams: mpsc::Sender<NewStream>,
+    /// Absent in a client.
+    new_streams: Option<mpsc::Sender<NewStream>>,
     streams: Arc<Streams>,
     connection: Connection,
     idle: Idle,
@@ -196,8 +268,10 @@ impl Reader {
                 ..
             } => self.streams.client_finished(stream),
             Frame::Reset { stream, .. } => self.streams.reset(stream),
-            // Odd: the client's own, to be sent back. Even: the answer to ours.
-            Frame::Ping(number) if number % 2 == 1 => self.send(Frame::Ping(number)).await,
+            // The other side's own is to be sent back, ours is the answer: a client's are odd, a server's even.
+            Frame::Ping(number) if (number % 2 == 1) == self.new_streams.is_some() => {
+                self.send(Frame::Ping(number)).await
+            }
             // The client's windows are not kept, and it opens all streams: the rest is of no concern.
             Frame::Ping(_)
             | Frame::Headers { .. }
@@ -211,9 +285,11 @@ impl Reader {
 
     async fn open(&mut self, stream: StreamId, end: End, headers: Headers) {
         let is_next = stream % 2 == 1 && stream > self.streams.last();
+        let taker = self.new_streams.clone();
+        let taker = taker.filter(|taker| !taker.is_closed());
         let refusal = if !is_next {
             Some(ResetStatus::Protocol)
-        } else if self.streams.count() >= MAXIMUM_STREAMS || self.new_streams.is_closed() {
+        } else if self.streams.count() >= MAXIMUM_STREAMS || taker.is_none() {
             Some(ResetStatus::Refused)
         } else {
             None
@@ -241,7 +317,9 @@ impl Reader {
             inlet,
             outlet,
         };
-        if let Err(refused) = self.new_streams.send(new).await {
+        if let Some(taker) = taker
+            && let Err(refused) = taker.send(new).await
+        {
             refused.0.outlet.reset().await;
         }
     }
@@ -255,7 +333,8 @@ impl Reader {
                 _taken_or_not = &mut sending => return,
                 () = tokio::time::sleep(PROBE) => {
                     // A full queue is a sign of life awaited already.
-                    self.frames.try_send(Frame::Ping(2)).ok();
+                    let own = if self.new_streams.is_some() { 2 } else { 1 };
+                    self.frames.try_send(Frame::Ping(own)).ok();
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! SPDY/3.1 as far as Kubernetes uses it: a server of streams that the client opens. `codec` is the protocol on the wire,
+//! SPDY/3.1 as far as Kubernetes uses it: a server of streams that the client opens, and such a client. `codec` is the protocol on the wire,
 //! `connection` reads and writes it, `streams` is what the two know of the streams.
 //!
 //! Windows are kept as moby/spdystream does, which is at the other end of nearly every connection: what is sent is not held
@@ -12,5 +12,5 @@ mod streams;
 pub(super) mod test_client;
 
 pub(super) use codec::ResetStatus;
-pub(super) use connection::{NewStream, serve};
+pub(super) use connection::{NewStream, Opener, connect, serve};
 pub(super) use streams::StreamSender;

@@ -49,6 +49,10 @@ impl Served {
             idle_timeout: Duration::from_secs(3600),
             kill_on_disconnect: at_disconnect == AtDisconnect::Kill,
         };
+        Self::with(settings).await
+    }
+
+    pub(super) async fn with(settings: Settings) -> Self {
         let bound = Bound::bind(settings).await.unwrap();
         let script = Arc::new(Script::default());
         let tokens = bound.tokens();

@@ -2,6 +2,7 @@
 
 mod attach;
 mod client;
+mod encrypted;
 mod exec;
 mod forward;
 mod script;

@@ -1,49 +1,26 @@
-//! The channel protocols: the first byte of a message is the number of its stream. v5 can close a channel with 255 and its
-//! number; base64 protocols send text, with the number as a digit.
+//! A connection whose messages are those of `message.rs`: a reader that hands them to the channels, and a writer of theirs.
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::message::{Encoded, HalfClose, Layout, Malformed, Said, decode, encode};
 use crate::streaming::idle::Idle;
 use crate::streaming::stream::{Connection, Feed, Gone, Inlet, Outlet, Sender};
 
 /// Messages that wait to be written; then the channels wait.
 const MESSAGE_QUEUE: usize = 16;
 
-/// The number of the channel that closes others.
-const CLOSE_CHANNEL: u8 = 255;
-
 /// As in `spdy/connection.rs`.
 const PROBE: Duration = Duration::from_secs(10);
 
 /// How long the client has to answer the close.
 const LINGER: Duration = Duration::from_secs(5);
-
-/// How a message holds its channel and bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::streaming) enum Layout {
-    /// A binary message: the number as a byte, then the bytes.
-    Binary,
-    /// A text message: the number as a digit, then base64.
-    Base64,
-}
-
-/// Whether a client can close one channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::streaming) enum HalfClose {
-    /// v5.
-    Signal,
-    /// All before.
-    None,
-}
 
 /// One channel.
 #[derive(Debug)]
@@ -69,7 +46,10 @@ impl ChannelSender {
     /// # Errors
     /// `Gone` if the client has.
     pub(in crate::streaming) async fn data(&self, bytes: Bytes) -> Result<(), Gone> {
-        let message = encode(self.layout, self.channel, &bytes);
+        let message = match encode(self.layout, self.channel, &bytes) {
+            Encoded::Binary(bytes) => Message::Binary(bytes),
+            Encoded::Text(text) => Message::Text(text.into()),
+        };
         tokio::select! {
             sent = self.messages.send(message) => sent.map_err(|_closed| Gone),
             () = self.connection.gone() => Err(Gone),
@@ -178,18 +158,6 @@ where
     }
 }
 
-/// Not a message of the protocol.
-#[derive(Debug, PartialEq, Eq)]
-struct Malformed;
-
-/// What a message says.
-#[derive(Debug, PartialEq, Eq)]
-enum Said {
-    Nothing,
-    Data(u8, Bytes),
-    Close(u8),
-}
-
 impl Reader {
     async fn take(&mut self, bytes: Bytes) -> Result<(), Malformed> {
         match decode(self.layout, self.half_close, bytes)? {
@@ -260,96 +228,5 @@ pub(super) fn normal_close() -> CloseFrame {
     CloseFrame {
         code: CloseCode::Normal,
         reason: "".into(),
-    }
-}
-
-fn encode(layout: Layout, channel: u8, bytes: &[u8]) -> Message {
-    match layout {
-        Layout::Binary => {
-            let mut message = BytesMut::with_capacity(bytes.len() + 1);
-            message.put_u8(channel);
-            message.extend_from_slice(bytes);
-            Message::Binary(message.freeze())
-        }
-        Layout::Base64 => {
-            let mut text = String::from(char::from(b'0'.saturating_add(channel)));
-            STANDARD.encode_string(bytes, &mut text);
-            Message::Text(text.into())
-        }
-    }
-}
-
-fn decode(layout: Layout, half_close: HalfClose, mut bytes: Bytes) -> Result<Said, Malformed> {
-    let Some(first) = bytes.first().copied() else {
-        return Ok(Said::Nothing);
-    };
-    let rest = bytes.split_off(1);
-    if half_close == HalfClose::Signal && first == CLOSE_CHANNEL {
-        return match *rest {
-            [channel] => Ok(Said::Close(channel)),
-            _ => Err(Malformed),
-        };
-    }
-    let (channel, bytes) = match layout {
-        Layout::Binary => (first, rest),
-        Layout::Base64 => {
-            let bytes = STANDARD.decode(rest).map_err(|_not_base64| Malformed)?;
-            let channel = first.checked_sub(b'0').ok_or(Malformed)?;
-            (channel, bytes.into())
-        }
-    };
-    // JavaScript clients open a channel with an empty message.
-    if bytes.is_empty() {
-        return Ok(Said::Nothing);
-    }
-    Ok(Said::Data(channel, bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn what_is_encoded_is_decoded(
-            channel in 0..10_u8,
-            bytes in proptest::collection::vec(any::<u8>(), 1..100),
-        ) {
-            for layout in [Layout::Binary, Layout::Base64] {
-                let message = encode(layout, channel, &bytes);
-                prop_assert_eq!(message.is_text(), layout == Layout::Base64);
-                let said = decode(layout, HalfClose::None, message.into_data());
-                prop_assert_eq!(said, Ok(Said::Data(channel, Bytes::from(bytes.clone()))));
-            }
-        }
-
-        #[test]
-        fn bytes_of_no_sense_are_refused_and_nothing_else(
-            bytes in proptest::collection::vec(any::<u8>(), 0..40),
-        ) {
-            for layout in [Layout::Binary, Layout::Base64] {
-                for half_close in [HalfClose::Signal, HalfClose::None] {
-                    let said = decode(layout, half_close, Bytes::from(bytes.clone()));
-                    prop_assert!(said.is_ok() || layout == Layout::Base64 || bytes[0] == 255);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn messages_are_those_of_kubernetes() {
-        let hello = encode(Layout::Base64, 1, b"foo\n");
-        assert_eq!(hello, Message::Text("1Zm9vCg==".into()));
-        let said = |half_close, bytes: &'static [u8]| {
-            decode(Layout::Binary, half_close, Bytes::from_static(bytes))
-        };
-        assert_eq!(said(HalfClose::Signal, &[255, 0]), Ok(Said::Close(0)));
-        assert_eq!(said(HalfClose::Signal, &[255]), Err(Malformed));
-        assert_eq!(said(HalfClose::Signal, &[255, 0, 0]), Err(Malformed));
-        let data = Said::Data(255, Bytes::from_static(&[0]));
-        assert_eq!(said(HalfClose::None, &[255, 0]), Ok(data));
-        assert_eq!(said(HalfClose::None, &[]), Ok(Said::Nothing));
-        assert_eq!(said(HalfClose::None, &[0]), Ok(Said::Nothing));
     }
 }

@@ -1,6 +1,7 @@
 //! WebSocket: `channels` are the protocols of Kubernetes that put streams into messages, `tunnel` is SPDY in messages.
 
 mod channels;
+mod message;
 mod tunnel;
 
 use hyper::upgrade::Upgraded;
@@ -8,7 +9,8 @@ use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-pub(super) use channels::{Channel, ChannelSender, HalfClose, Layout, serve};
+pub(super) use channels::{Channel, ChannelSender, serve};
+pub(super) use message::{HalfClose, Layout};
 pub(super) use tunnel::tunnel;
 
 /// The longest message of a client. Those of client-go have 32 KiB.
