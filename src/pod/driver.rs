@@ -427,6 +427,7 @@ impl Driver {
             pod.containers.remove(id);
         });
         self.index.remove_container(id);
+        self.context.slot.logs.forget(id);
     }
 
     /// The sandbox is no more.
@@ -453,6 +454,9 @@ impl Driver {
         let sandbox = self.pod.id.clone();
         match event.body {
             Some(Body::ContainerExited(exited)) => {
+                let (id, lost_lines) = (&exited.container_id, exited.lost_log_lines);
+                let change = self.context.slot.logs.tell(id, lost_lines, 0);
+                self.index.add_lost_log_lines(change.lost_lines);
                 self.record_container(&exited.container_id.clone(), |container| {
                     let started_at = container.phase.started_at();
                     if !container.phase.is_exited() {
@@ -471,15 +475,38 @@ impl Driver {
                     });
                 }
             }
-            Some(Body::LogTrouble(trouble)) => tracing::warn!(
-                %sandbox,
-                container = %trouble.container_id,
-                lost_lines = trouble.lost_lines,
-                error = %std::io::Error::from_raw_os_error(trouble.errno),
-                "log"
-            ),
+            Some(Body::LogTrouble(trouble)) => self.on_log_trouble(&trouble),
             Some(Body::Notice(notice)) => tracing::info!(%sandbox, shim = %notice.text),
             None => tracing::debug!(%sandbox, "an event of a newer shim"),
+        }
+    }
+
+    /// A log cannot be written, or can be again. Told once each way, however many lines are lost meanwhile.
+    fn on_log_trouble(&self, trouble: &message::LogTrouble) {
+        let message::LogTrouble {
+            container_id,
+            errno,
+            lost_lines,
+        } = trouble;
+        let change = self
+            .context
+            .slot
+            .logs
+            .tell(container_id, *lost_lines, *errno);
+        self.index.add_lost_log_lines(change.lost_lines);
+        let sandbox = &self.pod.id;
+        match errno {
+            _ if !change.is_new => {}
+            0 => {
+                tracing::info!(%sandbox, container = %container_id, lost_lines, "the log is written again")
+            }
+            errno => tracing::warn!(
+                %sandbox,
+                container = %container_id,
+                lost_lines,
+                error = %std::io::Error::from_raw_os_error(*errno),
+                "the log cannot be written, its lines are lost"
+            ),
         }
     }
 

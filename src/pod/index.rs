@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::error::{PodError, PodErrorKind, Subject};
@@ -14,6 +15,7 @@ use crate::oci::{SandboxConfig, SandboxMetadata};
 #[derive(Debug, Default)]
 pub(super) struct Index {
     tables: RwLock<Tables>,
+    lost_log_lines: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +35,16 @@ pub(super) enum Reservation {
 }
 
 impl Index {
+    /// Lines of output that could not be written were heard of.
+    pub(super) fn add_lost_log_lines(&self, lines: u64) {
+        self.lost_log_lines.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// All of them, since this daemon was started, of all containers.
+    pub(super) fn lost_log_lines(&self) -> u64 {
+        self.lost_log_lines.load(Ordering::Relaxed)
+    }
+
     /// Adds a sandbox under its key, unless the key is taken.
     ///
     /// # Errors

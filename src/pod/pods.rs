@@ -15,6 +15,7 @@ use super::error::{PodError, PodErrorKind, Subject};
 use super::events::{Events, PodEvents};
 use super::exec_stream::{self, RunningExec};
 use super::index::{Index, Reservation};
+use super::log_state::LogState;
 use super::metrics::{self, SandboxFigures};
 use super::parts::Parts;
 use super::procedure::{Context, SHIM_PATIENCE, shim_error};
@@ -262,8 +263,14 @@ impl Pods {
         let container = visible(&pod, &id).ok_or_else(|| no_container(&id))?;
         let mut view = view(&pod, container);
         let path = slot.directories.specification(&id);
+        view.log = slot.logs.of(&id);
         view.runtime_specification = std::fs::read_to_string(path).unwrap_or_default().into();
         Ok(view)
+    }
+
+    /// Lines of output that could not be logged, of all containers, since this daemon was started.
+    pub fn lost_log_lines(&self) -> u64 {
+        self.index.lost_log_lines()
     }
 
     /// CRI ListContainers.
@@ -572,6 +579,7 @@ pub(super) fn view(pod: &Pod, container: &Container) -> ContainerView {
         user: container.user.as_ref().map(UserView::from),
         stop_signal: container.stop_signal,
         pid: container.phase.pid().unwrap_or(0),
+        log: LogState::default(),
         runtime_specification: Arc::from(""),
     }
 }

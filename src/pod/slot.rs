@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::Request;
 use super::error::{PodError, PodErrorKind, Subject};
+use super::log_state::LogStates;
 use super::record::PodDirectories;
 use super::sandbox_state::Pod;
 use crate::shim_client::ShimClient;
@@ -52,6 +53,8 @@ pub(super) struct PodSlot {
     execs: Mutex<HashMap<String, oneshot::Sender<message::ExecExited>>>,
     /// Who writes to the input of a container, by its id: cancelled when that is closed.
     inputs: Mutex<HashMap<String, CancellationToken>>,
+    /// Logs that are not as they should be.
+    pub logs: LogStates,
     /// The way to the driver; full: the sender waits.
     commands: mpsc::Sender<Command>,
 }
@@ -67,6 +70,7 @@ impl PodSlot {
             shim: Mutex::new(None),
             execs: Mutex::new(HashMap::new()),
             inputs: Mutex::new(HashMap::new()),
+            logs: LogStates::default(),
             commands,
         };
         (slot, receiver)

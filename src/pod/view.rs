@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::log_state::LogState;
 use super::process_streams::WantedStreams;
 pub use crate::cgroup::{
     Cpu, Details, HugePages, IoDevice, Memory, MemoryEvents, Pressure, PressureLine, Pressures,
@@ -109,6 +110,8 @@ pub struct ContainerView {
     pub stop_signal: i32,
     /// Pid of the first process on the host; 0 if it does not run.
     pub pid: i32,
+    /// What is wrong with its log; for ContainerStatus alone.
+    pub log: LogState,
     /// The OCI runtime specification as JSON, for verbose status.
     pub runtime_specification: Arc<str>,
 }

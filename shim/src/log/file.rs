@@ -24,6 +24,7 @@ pub(crate) struct LogFile {
     errno: i32,
     lost_lines: u64,
     reported_errno: i32,
+    reported_lost: u64,
     reported_at: u64,
 }
 
@@ -37,6 +38,7 @@ impl LogFile {
             errno: 0,
             lost_lines,
             reported_errno: 0,
+            reported_lost: lost_lines,
             reported_at: 0,
         };
         if !log.is_discarded() {
@@ -113,12 +115,13 @@ impl LogFile {
         }
         self.reported_at = now;
         self.reported_errno = self.errno;
+        self.reported_lost = self.lost_lines;
         Some((self.errno, self.lost_lines))
     }
 
     /// Whether there is something to be told, now or later.
     pub(crate) fn has_report(&self) -> bool {
-        self.errno != self.reported_errno
+        self.errno != self.reported_errno || self.lost_lines != self.reported_lost
     }
 
     fn open_if_closed(&mut self) {
@@ -251,6 +254,16 @@ mod tests {
         assert_eq!(log.report(10 + REPORT_NANOSECONDS), Some((0, 2)));
         assert!(!log.has_report());
         assert_eq!(std::fs::read(&path).unwrap(), b"three\n");
+        // As long as lines are lost, their number is told from time to time.
+        let missing_again = log_at(&folder.path().join("none/0.log"));
+        let mut log = LogFile {
+            reported_errno: missing,
+            reported_at: 1,
+            ..missing_again
+        };
+        log.write(b"one\n");
+        assert_eq!(log.report(2 + REPORT_NANOSECONDS), Some((missing, 1)));
+        assert!(!log.has_report());
     }
 
     #[test]

@@ -81,6 +81,7 @@ pub(in crate::cri) fn container_view(id: &str) -> ContainerView {
         user: Some(UserView::default()),
         stop_signal: 15,
         pid: 78,
+        log: LogState::default(),
         runtime_specification: "{\"ociVersion\":\"1.2.0\"}".into(),
     }
 }

@@ -8,7 +8,7 @@ use super::{id_mappings, linux_resources};
 use crate::cri::from_cri::wire_signal;
 use crate::cri::wire::runtime as wire;
 use crate::oci::{ContainerConfig, ContainerMetadata, ImageSpec, Mount, MountPropagation};
-use crate::pod::{ContainerState, ContainerView};
+use crate::pod::{ContainerState, ContainerView, LogState};
 
 /// A container in a list.
 pub(in crate::cri) fn container(view: &ContainerView) -> wire::Container {
@@ -79,8 +79,15 @@ pub(in crate::cri) fn container_info(view: &ContainerView) -> BTreeMap<String, S
         "sandboxID": view.sandbox_id,
         "pid": view.pid,
         "config": config_json(&view.config),
+        "log": log_json(&view.log),
         "runtimeSpec": specification,
     }))
+}
+
+/// What is wrong with the log: lines that could not be written, and why more cannot.
+fn log_json(log: &LogState) -> Value {
+    let error = (log.errno != 0).then(|| std::io::Error::from_raw_os_error(log.errno).to_string());
+    json!({ "lostLines": log.lost_lines, "error": error })
 }
 
 /// The configuration as JSON, with values of the environment as text instead of lists of numbers.

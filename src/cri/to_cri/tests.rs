@@ -119,6 +119,7 @@ fn container_view() -> ContainerView {
         }),
         stop_signal: 10,
         pid: 0,
+        log: LogState::default(),
         runtime_specification: "{\"ociVersion\":\"1.2.0\"}".into(),
     }
 }
