@@ -46,6 +46,7 @@ test: ## run all tests: unit tests, then the real crictl against nodes in a box 
 	@status=0; \
 	$(MAKE) test-unit || status=1; \
 	$(MAKE) integration || status=1; \
+	$(MAKE) soak-exec EXECS=2000 || status=1; \
 	$(MAKE) uml || status=1; \
 	$(lane) summary; exit $$status
 
@@ -66,6 +67,13 @@ soak-network: ## 500 pods with a network up and down, then again with the daemon
 	@CHURN_PODS=500 $(lane) run soak-network \
 	    cargo test --package carpel-integration --test network_churn -- --show-output --test-threads 1
 
+.PHONY: conformance-websocket
+conformance-websocket: ## run critest's Streaming specs again with exec, attach and port-forward over WebSocket
+	@$(MAKE) node-$(RUNTIME)
+	@$(need) critest
+	@RUNTIME=$(RUNTIME) FOCUS='Streaming' CRITEST_FLAGS='-websocket-exec -websocket-attach -websocket-portforward' \
+	    $(lane) run conformance-websocket integration/critest/run
+
 .PHONY: conformance conformance-accept
 conformance: ## run critest against RUNTIME, compare with integration/critest/expected.txt (FOCUS=regex, NETWORK=cni)
 	@$(MAKE) node-$(RUNTIME)
@@ -83,6 +91,20 @@ bench: node-carpel node-containerd ## time every CRI call on Carpel, with its ow
 	    --endpoint "carpel=unix://$$CARPEL_SOCKET" --endpoint "carpel-cni=unix://$$CARPEL_CNI_SOCKET" \
 	    --endpoint "containerd=unix://$$CONTAINERD_SOCKET" \
 	    --image registry.k8s.io/e2e-test-images/busybox:1.29-2 $(BENCH_FLAGS)'
+
+.PHONY: bench-logs
+bench-logs: node-carpel node-containerd ## time 1 GB of log lines on Carpel and on containerd, in one run
+	cargo build --release --package carpel-bench
+	integration/node/pair bash -c 'target/release/carpel-bench --measure logs --runs 3 \
+	    --endpoint "carpel=unix://$$CARPEL_SOCKET" --endpoint "containerd=unix://$$CONTAINERD_SOCKET" \
+	    --image registry.k8s.io/e2e-test-images/busybox:1.29-2 $(BENCH_FLAGS)'
+
+# How many execs soak-exec makes.
+EXECS ?= 100000
+.PHONY: soak-exec
+soak-exec: node-carpel ## EXECS=100000 execs by ten clients; fails if they leave a zombie, a process or a descriptor
+	cargo build --release --package carpel-bench
+	@$(lane) run soak-exec integration/soak-exec $(EXECS)
 
 .PHONY: bench-pull
 bench-pull: node-carpel node-containerd ## time image pulls on Carpel, on containerd and by a bare program, in one run
@@ -167,12 +189,23 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (default 30)
 	    RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=$${FUZZ_SECONDS:-30}; \
 	done
 
+share := $(DESTDIR)$(PREFIX)/share
+completion_files := $(share)/bash-completion/completions/carpel \
+    $(share)/zsh/site-functions/_carpel $(share)/fish/vendor_completions.d/carpel.fish
+man_directory := $(share)/man/man1
+
 .PHONY: install uninstall
-install: release ## install the binary into PREFIX (default /usr/local)
+install: release ## install binary, shell completion and man pages into PREFIX (default /usr/local)
 	install -D -m 0755 $(carpel) $(DESTDIR)$(PREFIX)/bin/carpel
+	install -d $(dir $(completion_files))
+	$(carpel) completion bash >$(word 1,$(completion_files))
+	$(carpel) completion zsh >$(word 2,$(completion_files))
+	$(carpel) completion fish >$(word 3,$(completion_files))
+	$(carpel) man-pages $(man_directory)
 
 uninstall: ## remove what install put there; state below /var/lib/carpel stays
-	rm -f $(DESTDIR)$(PREFIX)/bin/carpel
+	rm -f $(DESTDIR)$(PREFIX)/bin/carpel $(completion_files)
+	rm -f $(man_directory)/carpel.1 $(man_directory)/carpel-*.1
 
 .PHONY: clean
 clean: ## remove what was built; the Go tools stay (rm -r integration/tools/bin)

@@ -38,7 +38,16 @@ pub(crate) struct Arguments {
     /// containerd and CRI-O are known
     #[arg(long, value_name = "NAME=COMM,…", value_parser = helpers)]
     pub(crate) helpers: Vec<Helpers>,
-    /// How the result is printed
+    /// What is measured
+    #[arg(long, default_value = "calls")]
+    pub(crate) measure: Measure,
+    /// With --measure logs: how much is printed in each round, in lines of 100 bytes
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) log_megabytes: u64,
+    /// With --measure execs: how many, by all workers together
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) execs: usize,
+    /// How the result is printed; of logs and execs as text only
     #[arg(long, short, default_value = "text")]
     pub(crate) output: Output,
 }
@@ -56,6 +65,16 @@ pub(crate) struct Address {
 pub(crate) struct Helpers {
     pub(crate) endpoint: String,
     pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Measure {
+    /// Every call, one by one and many at once
+    Calls,
+    /// The throughput of logs
+    Logs,
+    /// What execs cost and leave; fails if they leave anything
+    Execs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -21,6 +21,14 @@ pub(crate) enum BenchError {
     },
     #[error("{endpoint}: exec of true in a container ended with {exit_code}")]
     Exec { endpoint: String, exit_code: i32 },
+    #[error("{endpoint}: {lines} lines are in the log, {expected} were printed")]
+    Lines {
+        endpoint: String,
+        lines: u64,
+        expected: u64,
+    },
+    #[error("{endpoint}: execs left something: {left}")]
+    Left { endpoint: String, left: String },
     #[error("read {path}", path = path.display())]
     Read {
         path: PathBuf,

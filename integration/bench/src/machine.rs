@@ -37,6 +37,40 @@ pub(crate) fn proportional_kib(pid: i32) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// Processor time that a process has used; `None` if it is gone.
+pub(crate) fn processor_time(pid: i32) -> Option<Duration> {
+    sum_of_times(pid, 2)
+}
+
+/// The same with that of its children that it has waited for.
+pub(crate) fn processor_time_with_children(pid: i32) -> Option<Duration> {
+    sum_of_times(pid, 4)
+}
+
+/// utime, stime, cutime, cstime: proc_pid_stat(5).
+fn sum_of_times(pid: i32, count: usize) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold anything; what follows it does not.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let times = fields.split(' ').skip(11).take(count);
+    let ticks: Option<u64> = times.map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Some(Duration::from_millis(ticks? * 1000 / TICKS_PER_SECOND))
+}
+
+/// How many processes of the machine have ended and are not waited for.
+pub(crate) fn zombies() -> usize {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return 0;
+    };
+    entries
+        .filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("stat")).ok())
+        .filter(|stat| {
+            stat.rsplit_once(") ")
+                .is_some_and(|(_, rest)| rest.starts_with('Z'))
+        })
+        .count()
+}
+
 /// Pids of the processes whose name starts with one of `names`. The kernel keeps 15 bytes of a name.
 pub(crate) fn processes(names: &[String]) -> BTreeSet<i32> {
     let Ok(entries) = fs::read_dir("/proc") else {
@@ -127,6 +161,8 @@ mod tests {
     fn this_process_has_memory_and_a_name() {
         let pid = i32::try_from(std::process::id()).unwrap();
         assert!(proportional_kib(pid).is_some_and(|kib| kib > 0));
+        assert!(processor_time(pid).is_some());
+        assert_eq!(processor_time(i32::MAX), None);
         let name = fs::read_to_string("/proc/self/comm").unwrap();
         assert!(processes(&[name.trim().to_owned()]).contains(&pid));
     }

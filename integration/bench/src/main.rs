@@ -7,7 +7,9 @@ mod arguments;
 mod client;
 mod crowd;
 mod error;
+mod execs;
 mod life;
+mod logs;
 mod machine;
 mod measurement;
 mod report;
@@ -32,5 +34,5 @@ fn run(arguments: &arguments::Arguments) -> Result<(), BenchError> {
         .build()
         .map_err(BenchError::Runtime)?;
     let report = runtime.block_on(measurement::run(arguments))?;
-    report::print(&report, arguments.output)
+    report::print_all(&report, arguments.output)
 }

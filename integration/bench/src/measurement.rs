@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use super::arguments::{Arguments, Networks};
+use super::arguments::{Arguments, Measure, Networks};
 use super::client::Client;
 use super::crowd::{self, Crowd};
 use super::error::BenchError;
+use super::execs::{self, Soak};
 use super::life::{self, Call, Times};
+use super::logs::{self, Throughput};
 use super::machine;
 use super::samples::Samples;
 use super::specification::{Network, Specifications};
@@ -37,8 +39,17 @@ struct Subject {
     measured: Measured,
 }
 
+/// What a run has found out.
+#[derive(Debug)]
+pub(crate) enum Report {
+    Calls(Vec<Measured>),
+    /// With the megabytes of a round.
+    Logs(Vec<Throughput>, u64),
+    Execs(Vec<Soak>),
+}
+
 /// Runs everything that the arguments ask for. What a run leaves behind is removed, also on Ctrl-C and after an error.
-pub(crate) async fn run(arguments: &Arguments) -> Result<Vec<Measured>, BenchError> {
+pub(crate) async fn run(arguments: &Arguments) -> Result<Report, BenchError> {
     let logs = std::env::temp_dir().join(format!("carpel-bench-{}", std::process::id()));
     std::fs::create_dir_all(&logs).map_err(BenchError::Logs)?;
     let mut subjects = Vec::new();
@@ -48,7 +59,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Vec<Measured>, BenchErr
         subjects.push(subject(client, arguments, &logs));
     }
     let outcome = tokio::select! {
-        outcome = measure(&mut subjects, arguments) => outcome,
+        outcome = measure_what_is_asked(&mut subjects, arguments) => outcome,
         interrupted = tokio::signal::ctrl_c() => interrupted
             .and(Err(std::io::ErrorKind::Interrupted.into()))
             .map_err(BenchError::Print),
@@ -57,11 +68,46 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Vec<Measured>, BenchErr
         life::sweep(&mut subject.client, &subject.specifications).await?;
     }
     std::fs::remove_dir_all(&logs).map_err(BenchError::Logs)?;
-    outcome?;
-    Ok(subjects
-        .into_iter()
-        .map(|subject| subject.measured)
-        .collect())
+    Ok(match outcome? {
+        Some(report) => report,
+        None => Report::Calls(subjects.into_iter().map(|it| it.measured).collect()),
+    })
+}
+
+/// None if the result is in the subjects.
+async fn measure_what_is_asked(
+    subjects: &mut [Subject],
+    arguments: &Arguments,
+) -> Result<Option<Report>, BenchError> {
+    match arguments.measure {
+        Measure::Calls => {
+            measure(subjects, arguments).await?;
+            Ok(None)
+        }
+        Measure::Logs => {
+            let subjects = subjects.iter_mut().map(|subject| logs::Subject {
+                client: &mut subject.client,
+                specifications: &subject.specifications,
+                helper_names: &subject.helper_names,
+            });
+            let results = logs::measure(subjects.collect(), arguments).await?;
+            Ok(Some(Report::Logs(results, arguments.log_megabytes)))
+        }
+        Measure::Execs => {
+            let mut soaks = Vec::new();
+            for Subject {
+                client,
+                specifications,
+                helper_names,
+                ..
+            } in subjects
+            {
+                let soak = execs::measure(client, specifications, helper_names, arguments);
+                soaks.push(soak.await?);
+            }
+            Ok(Some(Report::Execs(soaks)))
+        }
+    }
 }
 
 fn subject(client: Client, arguments: &Arguments, logs: &Path) -> Subject {

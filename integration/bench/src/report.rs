@@ -8,13 +8,38 @@ use carpel_bench_endpoint::Output;
 
 use super::crowd::Crowd;
 use super::error::BenchError;
+use super::execs;
 use super::life::Call;
-use super::measurement::Measured;
+use super::logs;
+use super::measurement::{Measured, Report};
 use super::samples::Samples;
 use super::specification::Network;
 
+/// Prints whatever was measured to stdout.
+pub(crate) fn print_all(report: &Report, output: Output) -> Result<(), BenchError> {
+    let text = match report {
+        Report::Calls(measured) => return print(measured, output),
+        Report::Logs(results, megabytes) => logs::text(results, *megabytes),
+        Report::Execs(soaks) => execs::text(soaks),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    let Report::Execs(soaks) = report else {
+        return Ok(());
+    };
+    for soak in soaks {
+        let left = soak.left();
+        if !left.is_empty() {
+            return Err(BenchError::Left {
+                endpoint: soak.name.clone(),
+                left: left.join("; "),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Prints to stdout.
-pub(crate) fn print(measured: &[Measured], output: Output) -> Result<(), BenchError> {
+fn print(measured: &[Measured], output: Output) -> Result<(), BenchError> {
     let mut stdout = std::io::stdout().lock();
     match output {
         Output::Text => stdout.write_all(text(measured).as_bytes())?,
