@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::fs::File;
 use tokio::runtime::Runtime;
 
@@ -12,12 +14,33 @@ use crate::cri::{
     Archive, Client, ContainerSummary, ExplainRequest, Explained, Exported, ImageDetails,
     ImageSummary, Imported, Prune, Pruned, Pull, PulledLayer, Verification, VerifyTarget, Version,
 };
+use crate::streaming::client::TrustedServer;
 
 /// The daemon's socket: as the command line says, else as the configuration file says.
 pub(super) fn socket_of(address: &DaemonAddress) -> Result<PathBuf, CliError> {
     match &address.socket {
         Some(socket) => Ok(socket.clone()),
         None => Ok(Config::read_or_default(address.file.path.as_deref())?.socket_path()),
+    }
+}
+
+/// Which streaming server is trusted to serve a URL: with TLS, the one with the certificate of the configuration file, else
+/// one whose certificate the host trusts.
+pub(super) fn trusted_server(
+    url: &str,
+    address: &DaemonAddress,
+) -> Result<TrustedServer, CliError> {
+    if !url.starts_with("https:") {
+        return Ok(TrustedServer::default());
+    }
+    let config = Config::read_or_default(address.file.path.as_deref())?;
+    let Some(path) = config.streaming.tls_certificate_file else {
+        return Ok(TrustedServer::default());
+    };
+    // The first one of the file is the server's own.
+    match CertificateDer::from_pem_file(&path) {
+        Ok(certificate) => Ok(TrustedServer::with_certificate(certificate)),
+        Err(source) => Err(CliError::Certificate { path, source }),
     }
 }
 
@@ -28,6 +51,11 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
+    /// Connects to the daemon that the command line means.
+    pub(super) fn of(address: &DaemonAddress) -> Result<Self, CliError> {
+        Self::connect(&socket_of(address)?)
+    }
+
     /// Connects.
     pub(super) fn connect(socket: &Path) -> Result<Self, CliError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -36,6 +64,19 @@ impl Daemon {
             .map_err(CliError::Threads)?;
         let client = runtime.block_on(Client::connect(socket))?;
         Ok(Self { runtime, client })
+    }
+
+    /// What a call of the client gives: `daemon.wait(daemon.client().pods())`.
+    pub(super) fn wait<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, CliError>
+    where
+        CliError: From<E>,
+    {
+        Ok(self.runtime.block_on(call)?)
+    }
+
+    /// The calls.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Who answers.

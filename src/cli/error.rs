@@ -1,12 +1,14 @@
 //! Why a command did not do what it was asked.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
 use crate::cri::ClientError;
 use crate::daemon::DaemonError;
 use crate::logging::LoggingError;
+use crate::streaming::client::StreamClientError;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,39 @@ pub(super) enum CliError {
     /// What each host said is printed already.
     #[error("no host gives {reference}")]
     NoHost { reference: String },
+    /// No id and no name fits.
+    #[error("no {kind} {word:?} is here")]
+    NoSuchObject { kind: &'static str, word: String },
+    /// Several fit.
+    #[error("{word:?} may be any of these:\n  {}", candidates.join("\n  "))]
+    Ambiguous {
+        word: String,
+        candidates: Vec<String>,
+    },
+    #[error("container {id} has no log file")]
+    NoLog { id: String },
+    #[error(transparent)]
+    Streams(#[from] StreamClientError),
+    /// What the streaming server says of a command, or of its connection.
+    #[error("{message}")]
+    Stream { message: String },
+    #[error("change the terminal")]
+    Terminal(#[source] io::Error),
+    #[error("listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("read certificates from {path}", path = path.display())]
+    Certificate {
+        path: PathBuf,
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// A command in a container has ended with this code; not worth a message.
+    #[error("exit code {code}")]
+    Exit { code: u8 },
     #[error("print")]
     Print(#[from] io::Error),
     #[error("interrupted; the daemon goes on with the pull")]

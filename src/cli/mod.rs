@@ -1,6 +1,7 @@
 //! The command line: arguments and printing only.
 //!
-//! `serve` becomes the daemon; `image` and `version` talk to one through `endpoint.rs`; `doctor` and `config` need none.
+//! `serve` becomes the daemon; `image`, `version` and all of `pods/` talk to one through `endpoint.rs`; `doctor` and `config`
+//! need none.
 
 mod archive;
 mod arguments;
@@ -11,10 +12,14 @@ mod error;
 mod image;
 mod network;
 mod open_files;
+mod pods;
 mod program;
 mod serve;
+mod shell_help;
 mod table;
+mod time;
 mod version;
 mod writer;
+mod yaml;
 
 pub use program::main;

@@ -7,10 +7,10 @@ use clap::Parser;
 use super::arguments::{Arguments, Command};
 use super::error::CliError;
 use super::writer::{self, Writer};
-use super::{configuration, doctor, image, network, serve, version};
+use super::{configuration, doctor, image, network, pods, serve, shell_help, version};
 
 /// Runs the command of the process's arguments. Exit code 1: it did not work; 2: it was not understood;
-/// 130: it was interrupted, as shells have it.
+/// 130: it was interrupted, as shells have it. `exec` ends with the exit code of its command.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -23,6 +23,8 @@ pub fn main() -> ExitCode {
     match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        // A command that was run has said what it had to say.
+        Err(CliError::Exit { code }) => ExitCode::from(code),
         Err(error) => {
             writer::report(&error);
             match error {
@@ -39,9 +41,18 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments, &mut output),
         Command::Image(command) => image::run(command, &mut output),
+        Command::Pods(arguments) => pods::list::run(&arguments, &mut output),
+        Command::Ps(arguments) => pods::ps::run(&arguments, &mut output),
+        Command::Inspect(arguments) => pods::inspect::run(&arguments, &mut output),
+        Command::Exec(arguments) => pods::exec::run(&arguments, &mut output),
+        Command::Attach(arguments) => pods::attach::run(&arguments),
+        Command::PortForward(arguments) => pods::port_forward::run(&arguments, &mut output),
+        Command::Logs(arguments) => pods::logs::run(&arguments, &mut output),
         Command::Network(command) => network::run(&command, &mut output),
         Command::Version(arguments) => version::run(&arguments, &mut output),
         Command::Config(command) => configuration::run(&command, &mut output),
+        Command::Completion { shell } => shell_help::completion(shell, &mut output),
+        Command::ManPages { directory } => shell_help::man_pages(&directory),
     }?;
     output.flush().map_err(CliError::Print)
 }

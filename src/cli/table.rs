@@ -2,22 +2,23 @@
 
 /// Lines of a table: the head and the rows, columns as wide as their widest cell.
 pub(super) fn lines<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Vec<String> {
-    let head = head.map(str::to_owned);
+    any_lines(&head, rows)
+}
+
+/// The same where the number of columns is known only when it runs. A row with fewer cells has its last ones empty.
+pub(super) fn any_lines(head: &[&str], rows: &[impl AsRef<[String]>]) -> Vec<String> {
+    let head: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
+    let all = || std::iter::once(&*head).chain(rows.iter().map(AsRef::as_ref));
     let width = |column: usize| {
-        rows.iter()
-            .chain([&head])
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
+        let cells = all().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: [usize; N] = std::array::from_fn(width);
-    [&head]
-        .into_iter()
-        .chain(rows)
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    all()
         .map(|row| {
             let cells: Vec<String> = row
                 .iter()
-                .zip(widths)
+                .zip(&widths)
                 .map(|(cell, width)| format!("{cell:width$}"))
                 .collect();
             cells.join("  ").trim_end().to_owned()

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 
+use super::yaml;
+
 /// How a piece of text is set off on a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
@@ -61,6 +63,17 @@ impl<W: Write> Writer<W> {
         writeln!(self.output)
     }
 
+    /// A value as YAML.
+    pub(super) fn yaml(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
+        let value = serde_json::to_value(value)?;
+        self.output.write_all(yaml::text(&value).as_bytes())
+    }
+
+    /// Bytes as they are.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.output.write_all(bytes)
+    }
+
     /// Hands over what is buffered.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.output.flush()
@@ -85,6 +98,16 @@ impl Style {
 pub(super) fn report(error: &dyn Error) {
     // With stderr closed there is nobody left to tell.
     writeln!(io::stderr(), "error: {}", chain(error)).ok();
+}
+
+/// A line to stderr that is no error of this program's.
+pub(super) fn complain(text: &str) {
+    writeln!(io::stderr(), "{}", text.trim_end()).ok();
+}
+
+/// Bytes to stderr, as a command in a container wrote them.
+pub(super) fn complain_bytes(bytes: &[u8]) {
+    io::stderr().write_all(bytes).ok();
 }
 
 /// An error and its causes on one line. A cause that its parent's message ends with already is not repeated.

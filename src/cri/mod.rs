@@ -31,10 +31,11 @@ mod unbuilt;
 mod wire;
 
 pub use client::{
-    Archive, Client, ClientError, Condition, ContainerSummary, EventContainer, EventSandbox,
-    Events, ExplainDepth, ExplainRequest, Explained, ExplainedPolicy, ExplainedSource, Exported,
-    HostTrust, ImageDetails, ImageSummary, Imported, Prune, Pruned, PrunedImage, Pull, PulledLayer,
-    PulledLayerState, ReportedEvent, RuntimeState, SourceAnswers, Verification, VerifiedStore,
+    Archive, Client, ClientError, CommandOutput, Condition, ContainerDetails, ContainerSummary,
+    EventContainer, EventSandbox, Events, ExplainDepth, ExplainRequest, Explained, ExplainedPolicy,
+    ExplainedSource, Exported, HostTrust, ImageDetails, ImageSummary, Imported, MountSummary,
+    PodDetails, PodSummary, Prune, Pruned, PrunedImage, Pull, PulledLayer, PulledLayerState,
+    ReportedEvent, RuntimeState, SourceAnswers, StreamSelection, Verification, VerifiedStore,
     VerifyFinding, VerifyProgress, VerifyTarget, Version,
 };
 pub use pods::PodService;

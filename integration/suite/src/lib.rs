@@ -17,5 +17,6 @@ pub mod image;
 pub mod inventory;
 pub mod node;
 pub mod request;
+pub mod terminal;
 pub mod trace;
 pub mod wait;

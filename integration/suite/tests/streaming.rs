@@ -8,17 +8,14 @@
 )]
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use carpel_integration::node::Node;
 use carpel_integration::request::{container, pod};
+use carpel_integration::terminal::Terminal;
 use carpel_integration::wait::{try_for, wait_for};
-use rustix::pty::OpenptFlags;
-use rustix::termios::Winsize;
 use serde_json::json;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -55,86 +52,9 @@ fn killable(node: &Node) -> Command {
     command
 }
 
-/// A program on a terminal that this test drives.
-struct Terminal {
-    child: Child,
-    master: File,
-    said: std::sync::Arc<std::sync::Mutex<String>>,
-}
-
-impl Terminal {
-    fn run(mut command: Command) -> Self {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = rustix::pty::openpt(flags).unwrap();
-        rustix::pty::grantpt(&master).unwrap();
-        rustix::pty::unlockpt(&master).unwrap();
-        let slave: OwnedFd = rustix::pty::ioctl_tiocgptpeer(&master, flags).unwrap();
-        let child = command
-            .stdin(Stdio::from(slave.try_clone().unwrap()))
-            .stdout(Stdio::from(slave.try_clone().unwrap()))
-            .stderr(Stdio::from(slave))
-            .spawn()
-            .unwrap();
-        // The command holds the other side's descriptors.
-        drop(command);
-        let said = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
-        let (mut reader, heard) = (
-            File::from(master.try_clone().unwrap()),
-            std::sync::Arc::clone(&said),
-        );
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            // EIO at the end of the program.
-            while let Ok(length) = reader.read(&mut buffer) {
-                let mut heard = heard.lock().unwrap();
-                heard.push_str(&text(&buffer[..length]));
-            }
-        });
-        Self {
-            child,
-            master: master.into(),
-            said,
-        }
-    }
-
-    fn type_in(&mut self, keys: &str) {
-        self.master.write_all(keys.as_bytes()).unwrap();
-    }
-
-    fn resize(&self, columns: u16, rows: u16) {
-        let size = Winsize {
-            ws_row: rows,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        rustix::termios::tcsetwinsize(&self.master, size).unwrap();
-    }
-
-    fn wait_for(&self, wanted: &str) {
-        wait_for(wanted, DEADLINE, || {
-            self.said.lock().unwrap().contains(wanted).then_some(())
-        });
-    }
-}
-
 /// crictl as the foreground program of a terminal of its own.
 fn on_terminal(node: &Node, arguments: &[&str]) -> Command {
-    let mut command = Command::new("setsid");
-    command.args(["--ctty", "--wait", "nsenter", "--target"]);
-    command
-        .arg(node.init_pid.to_string())
-        .args([
-            "--mount", "--net", "--pid", "--ipc", "--uts", "--cgroup", "--",
-        ])
-        .arg("crictl")
-        .args(arguments);
-    let own = node.command("true");
-    command.env_clear();
-    for (name, value) in own.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    command
+    node.on_terminal("crictl", arguments)
 }
 
 /// Descriptors and threads of the daemon: what it must not keep.

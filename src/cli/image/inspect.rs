@@ -193,6 +193,7 @@ mod tests {
             id: "c1".to_owned(),
             name: "web".to_owned(),
             state: "running".to_owned(),
+            ..ContainerSummary::default()
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Client, ClientError, ImageSummary, call};
+use super::{Client, ClientError, ContainerSummary, ImageSummary, call};
 use crate::cri::wire::runtime as wire;
 
 /// Everything that the daemon tells of an image.
@@ -12,17 +12,6 @@ pub struct ImageDetails {
     pub summary: ImageSummary,
     /// `info` of a verbose ImageStatus: `imageSpec`, `manifestDigest`, `layers`, `chainID`.
     pub info: Value,
-}
-
-/// A container, as far as it concerns an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContainerSummary {
-    /// Its id.
-    pub id: String,
-    /// Its name in the pod.
-    pub name: String,
-    /// `created`, `running`, `exited` or `unknown`.
-    pub state: String,
 }
 
 impl ImageSummary {
@@ -78,18 +67,10 @@ impl Client {
         &self,
         image_id: &str,
     ) -> Result<Vec<ContainerSummary>, ClientError> {
-        let request = wire::ListContainersRequest::default();
-        let answer = self.runtime().list_containers(request).await;
-        let containers = answer.map_err(call("ListContainers"))?.into_inner();
+        let containers = self.containers().await?;
         Ok(containers
-            .containers
             .into_iter()
-            .filter(|container| container.image_ref == image_id || container.image_id == image_id)
-            .map(|container| ContainerSummary {
-                state: state(container.state()).to_owned(),
-                id: container.id,
-                name: container.metadata.unwrap_or_default().name,
-            })
+            .filter(|container| container.image_id == image_id)
             .collect())
     }
 }
@@ -109,13 +90,4 @@ fn specification(reference: &str) -> Option<wire::ImageSpec> {
         image: reference.to_owned(),
         ..wire::ImageSpec::default()
     })
-}
-
-fn state(state: wire::ContainerState) -> &'static str {
-    match state {
-        wire::ContainerState::ContainerCreated => "created",
-        wire::ContainerState::ContainerRunning => "running",
-        wire::ContainerState::ContainerExited => "exited",
-        wire::ContainerState::ContainerUnknown => "unknown",
-    }
 }

@@ -5,8 +5,10 @@ mod explain_image;
 mod export_image;
 mod images;
 mod import_image;
+mod pods;
 mod prune_images;
 mod pull_image;
+mod streams;
 mod verify_images;
 
 use std::collections::BTreeMap;
@@ -28,10 +30,12 @@ pub use explain_image::{
     SourceAnswers,
 };
 pub use export_image::Exported;
-pub use images::{ContainerSummary, ImageDetails};
+pub use images::ImageDetails;
 pub use import_image::{Archive, Imported};
+pub use pods::{ContainerDetails, ContainerSummary, MountSummary, PodDetails, PodSummary};
 pub use prune_images::{Prune, Pruned, PrunedImage};
 pub use pull_image::{Pull, PulledLayer, PulledLayerState};
+pub use streams::{CommandOutput, StreamSelection};
 pub use verify_images::{Verification, VerifiedStore, VerifyFinding, VerifyProgress, VerifyTarget};
 
 /// Longest answer that is taken.

@@ -1,0 +1,266 @@
+//! From what somebody has written to the container or pod that is meant.
+//!
+//! An id, a name, POD/NAME for a container and NAMESPACE/NAME for a pod are looked for first; if nothing is called so,
+//! beginnings of ids and names. What has been made anew under the same name in the same pod counts once: its last one is
+//! meant. Whatever still fits several is an error that lists them.
+
+use std::collections::HashMap;
+
+use crate::cli::arguments::ObjectKind;
+use crate::cli::endpoint::Daemon;
+use crate::cli::error::CliError;
+use crate::cri::{ContainerSummary, PodSummary};
+
+/// A container or a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) enum Object {
+    Container(ContainerSummary),
+    Pod(PodSummary),
+}
+
+/// Everything that can be meant.
+#[derive(Debug)]
+pub(in crate::cli) struct Objects {
+    containers: Vec<ContainerSummary>,
+    pods: Vec<PodSummary>,
+}
+
+/// The container that is meant.
+pub(in crate::cli) fn container(daemon: &Daemon, word: &str) -> Result<ContainerSummary, CliError> {
+    match Objects::of(daemon)?.find(word, ObjectKind::Container)? {
+        Object::Container(container) => Ok(container),
+        Object::Pod(_) => Err(missing(word, ObjectKind::Container)),
+    }
+}
+
+/// The pod that is meant.
+pub(in crate::cli) fn pod(daemon: &Daemon, word: &str) -> Result<PodSummary, CliError> {
+    match Objects::of(daemon)?.find(word, ObjectKind::Pod)? {
+        Object::Pod(pod) => Ok(pod),
+        Object::Container(_) => Err(missing(word, ObjectKind::Pod)),
+    }
+}
+
+impl Objects {
+    /// What the daemon has.
+    pub(in crate::cli) fn of(daemon: &Daemon) -> Result<Self, CliError> {
+        Ok(Self {
+            containers: daemon.wait(daemon.client().containers())?,
+            pods: daemon.wait(daemon.client().pods())?,
+        })
+    }
+
+    /// The one that is meant.
+    pub(in crate::cli) fn find(&self, word: &str, kind: ObjectKind) -> Result<Object, CliError> {
+        let fits: [fn(&str, &str) -> bool; 2] = [
+            |name, word| name == word,
+            |name, word| name.starts_with(word),
+        ];
+        for fits in fits {
+            let mut found = self.fitting(kind, |name| fits(name, word));
+            match found.len() {
+                0 => {}
+                1 => return Ok(found.remove(0)),
+                _ => {
+                    let candidates = found.iter().map(|object| self.described(object)).collect();
+                    return Err(CliError::Ambiguous {
+                        word: word.to_owned(),
+                        candidates,
+                    });
+                }
+            }
+        }
+        Err(missing(word, kind))
+    }
+
+    /// All of which one name fits, of each name in a pod only the last one made.
+    fn fitting(&self, kind: ObjectKind, fits: impl Fn(&str) -> bool) -> Vec<Object> {
+        let mut containers = Vec::new();
+        if kind != ObjectKind::Pod {
+            let named = self.containers.iter().filter(|container| {
+                let long = format!("{}/{}", self.pod_name(&container.pod_id), container.name);
+                fits(&container.name) || fits(&long)
+            });
+            // A container that has been made again in a sandbox of the same pod is still the same one for whoever names it.
+            let mut last = HashMap::new();
+            for container in named {
+                let key = (self.pod_key(&container.pod_id), &*container.name);
+                let made = |it: &ContainerSummary| (it.created_at, it.attempt);
+                let kept = last.entry(key).or_insert(container);
+                if made(container) > made(kept) {
+                    *kept = container;
+                }
+            }
+            containers.extend(last.into_values());
+            let by_id = self.containers.iter().filter(|it| fits(&it.id));
+            containers.extend(by_id);
+            containers.sort_by(|a, b| a.id.cmp(&b.id));
+            containers.dedup_by(|a, b| a.id == b.id);
+        }
+        let pods = match kind {
+            ObjectKind::Container => Vec::new(),
+            ObjectKind::Any | ObjectKind::Pod => self.fitting_pods(fits),
+        };
+        let containers = containers.into_iter().cloned().map(Object::Container);
+        let pods = pods.into_iter().cloned().map(Object::Pod);
+        containers.chain(pods).collect()
+    }
+
+    fn fitting_pods(&self, fits: impl Fn(&str) -> bool) -> Vec<&PodSummary> {
+        let mut last: HashMap<PodKey<'_>, &PodSummary> = HashMap::new();
+        let named = self.pods.iter().filter(|pod| {
+            let long = format!("{}/{}", pod.namespace, pod.name);
+            fits(&pod.name) || fits(&long)
+        });
+        for pod in named {
+            let made = |it: &PodSummary| (it.created_at, it.attempt);
+            let kept = last.entry(key_of(pod)).or_insert(pod);
+            if made(pod) > made(kept) {
+                *kept = pod;
+            }
+        }
+        let mut found: Vec<&PodSummary> = last.into_values().collect();
+        found.extend(self.pods.iter().filter(|pod| fits(&pod.id)));
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        found.dedup_by(|a, b| a.id == b.id);
+        found
+    }
+
+    /// The pod of this id.
+    pub(in crate::cli) fn pod_of(&self, id: &str) -> Option<&PodSummary> {
+        self.pods.iter().find(|pod| pod.id == id)
+    }
+
+    /// All containers.
+    pub(in crate::cli) fn containers(&self) -> &[ContainerSummary] {
+        &self.containers
+    }
+
+    /// Which pod it is in Kubernetes, whatever its sandbox.
+    fn pod_key<'a>(&'a self, id: &'a str) -> PodKey<'a> {
+        self.pod_of(id).map_or((id, "", ""), key_of)
+    }
+
+    fn pod_name(&self, id: &str) -> &str {
+        self.pod_of(id).map_or("", |pod| &pod.name)
+    }
+
+    fn described(&self, object: &Object) -> String {
+        match object {
+            Object::Container(container) => format!(
+                "container {}  {}/{}  {}",
+                container.id,
+                self.pod_name(&container.pod_id),
+                container.name,
+                container.state
+            ),
+            Object::Pod(pod) => {
+                format!(
+                    "pod {}  {}/{}  {}",
+                    pod.id, pod.namespace, pod.name, pod.state
+                )
+            }
+        }
+    }
+}
+
+type PodKey<'a> = (&'a str, &'a str, &'a str);
+
+fn key_of(pod: &PodSummary) -> PodKey<'_> {
+    (&pod.namespace, &pod.name, &pod.uid)
+}
+
+fn missing(word: &str, kind: ObjectKind) -> CliError {
+    CliError::NoSuchObject {
+        kind: match kind {
+            ObjectKind::Any => "container or pod",
+            ObjectKind::Container => "container",
+            ObjectKind::Pod => "pod",
+        },
+        word: word.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn objects() -> Objects {
+        let pod = |id: &str, name: &str, created_at| PodSummary {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            namespace: "default".to_owned(),
+            uid: format!("uid-{name}"),
+            created_at,
+            ..PodSummary::default()
+        };
+        let container = |id: &str, pod: &str, name: &str, created_at| ContainerSummary {
+            id: id.to_owned(),
+            pod_id: pod.to_owned(),
+            name: name.to_owned(),
+            created_at,
+            ..ContainerSummary::default()
+        };
+        Objects {
+            containers: vec![
+                container("c100", "p1", "web", 1),
+                container("c101", "p1", "web", 2),
+                container("c200", "p1", "webhook", 1),
+                container("d300", "p2", "web", 1),
+                container("d400", "p2", "log", 1),
+                container("e500", "p0", "log", 0),
+            ],
+            pods: vec![
+                pod("p0", "back", 1),
+                pod("p1", "front", 1),
+                pod("p2", "back", 2),
+            ],
+        }
+    }
+
+    fn found(word: &str, kind: ObjectKind) -> Result<String, String> {
+        match objects().find(word, kind) {
+            Ok(Object::Container(container)) => Ok(container.id),
+            Ok(Object::Pod(pod)) => Ok(pod.id),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn ids_names_and_beginnings_are_understood() {
+        let container = |word| found(word, ObjectKind::Container);
+        for (word, id) in [
+            ("c100", "c100"),
+            ("c2", "c200"),
+            ("webhook", "c200"),
+            ("webh", "c200"),
+            // The last one made of its name in its pod.
+            ("front/web", "c101"),
+            ("log", "d400"),
+        ] {
+            assert_eq!(container(word).as_deref(), Ok(id), "{word}");
+        }
+        assert_eq!(found("front", ObjectKind::Pod).as_deref(), Ok("p1"));
+        // The pod's last sandbox.
+        assert_eq!(found("back", ObjectKind::Any).as_deref(), Ok("p2"));
+        assert_eq!(found("default/fr", ObjectKind::Any).as_deref(), Ok("p1"));
+        assert_eq!(found("p0", ObjectKind::Pod).as_deref(), Ok("p0"));
+    }
+
+    #[test]
+    fn what_fits_several_lists_them_and_what_fits_none_says_so() {
+        let error = found("web", ObjectKind::Container).unwrap_err();
+        assert!(error.contains("c101") && error.contains("d300"), "{error}");
+        // Exactly that name: one that only begins so is not meant. An older one of the same is not either.
+        assert!(
+            !error.contains("c200") && !error.contains("c100"),
+            "{error}"
+        );
+        let error = found("c10", ObjectKind::Container).unwrap_err();
+        assert!(error.contains("c100") && error.contains("c101"), "{error}");
+        let error = found("nothing", ObjectKind::Pod).unwrap_err();
+        assert_eq!(error, "no pod \"nothing\" is here");
+        // Everything begins with nothing.
+        assert!(found("", ObjectKind::Any).is_err());
+    }
+}
