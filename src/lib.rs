@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod image;
 pub mod layer;
 pub mod logging;
+pub mod metrics;
 pub mod network;
 pub mod oci;
 pub mod persist;

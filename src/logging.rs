@@ -4,10 +4,12 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::TryInitError;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::config::{LogFormat, LogSection};
+use crate::metrics::Traces;
 
 /// Why logging was not started.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +28,12 @@ pub enum LoggingError {
     Install(#[source] TryInitError),
 }
 
-/// Starts logging, for the rest of the process's life.
+/// Starts logging, for the rest of the process's life; spans of calls go to `traces`, if there is one.
 ///
 /// # Errors
 ///
 /// `Filter` if the level is not one, `Install` if logging runs already.
-pub fn start(section: &LogSection) -> Result<(), LoggingError> {
+pub fn start(section: &LogSection, traces: Option<&Traces>) -> Result<(), LoggingError> {
     use tracing_subscriber::util::SubscriberInitExt;
 
     let filter = EnvFilter::builder()
@@ -40,27 +42,32 @@ pub fn start(section: &LogSection) -> Result<(), LoggingError> {
             filter: section.level.as_str().to_owned(),
             source,
         })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let traces = traces.map(Traces::layer);
+    tracing_subscriber::registry()
+        .with(lines(section).with_filter(filter))
+        .with(traces)
+        .try_init()
+        .map_err(LoggingError::Install)
+}
+
+fn lines(section: &LogSection) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match section.format {
-        LogFormat::Json => builder
+        LogFormat::Json => lines
             .json()
             .flatten_event(true)
             .with_current_span(false)
-            .finish()
-            .try_init(),
+            .boxed(),
         LogFormat::Auto | LogFormat::Text => {
-            let text = builder.with_ansi(colours(section.format));
+            let text = lines.with_ansi(colours(section.format));
             // The journal stamps every line itself: systemd.exec(5), JOURNAL_STREAM.
             if std::env::var_os("JOURNAL_STREAM").is_some() && !std::io::stderr().is_terminal() {
-                text.without_time().finish().try_init()
+                text.without_time().boxed()
             } else {
-                text.finish().try_init()
+                text.boxed()
             }
         }
     }
-    .map_err(LoggingError::Install)
 }
 
 fn colours(format: LogFormat) -> bool {

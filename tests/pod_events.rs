@@ -57,6 +57,7 @@ impl Served {
             cgroup_driver: CgroupDriver::Cgroupfs,
             spool_directory: folder.path().to_owned(),
             urls: Arc::new(NoUrls),
+            calls: None,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let served = pods.clone();

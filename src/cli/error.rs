@@ -8,6 +8,7 @@ use crate::config::ConfigError;
 use crate::cri::ClientError;
 use crate::daemon::DaemonError;
 use crate::logging::LoggingError;
+use crate::metrics::TracesError;
 use crate::streaming::client::StreamClientError;
 
 /// Why a command did not do what it was asked.
@@ -23,6 +24,8 @@ pub(super) enum CliError {
     OpenFiles(#[source] io::Error),
     #[error("start the runtime's threads")]
     Threads(#[source] io::Error),
+    #[error("traces")]
+    Traces(#[source] TracesError),
     #[error("wait for signals")]
     Signals(#[source] io::Error),
     #[error("daemon")]

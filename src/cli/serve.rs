@@ -12,6 +12,7 @@ use super::open_files;
 use crate::config::Config;
 use crate::daemon::{self, Inherited};
 use crate::logging;
+use crate::metrics::Traces;
 
 /// One for the requests and one for whatever one of them computes: the daemon waits most of its life.
 const WORKERS: usize = 2;
@@ -21,8 +22,21 @@ const MALLOC_ARENAS: NonZeroU8 = const { NonZeroU8::new(2).unwrap() };
 
 pub(super) fn run(arguments: ServeArguments) -> Result<(), CliError> {
     let config = configure(arguments)?;
-    logging::start(&config.log)?;
-    if !carpel_linux::allocator::limit_malloc_arenas(MALLOC_ARENAS) {
+    // Before the first thread.
+    let has_few_arenas = carpel_linux::allocator::limit_malloc_arenas(MALLOC_ARENAS);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("carpel-worker")
+        .thread_stack_size(1024 * 1024)
+        .enable_all()
+        .build()
+        .map_err(CliError::Threads)?;
+    let traces = {
+        let _within = runtime.enter();
+        start_traces(&config)?
+    };
+    logging::start(&config.log, traces.as_ref())?;
+    if !has_few_arenas {
         tracing::debug!("the allocator takes no limit of arenas");
     }
     let open_files = open_files::raise().map_err(CliError::OpenFiles)?;
@@ -32,20 +46,30 @@ pub(super) fn run(arguments: ServeArguments) -> Result<(), CliError> {
         root = %config.root.display(),
         "carpel starts"
     );
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .thread_name("carpel-worker")
-        .thread_stack_size(1024 * 1024)
-        .enable_all()
-        .build()
-        .map_err(CliError::Threads)?;
     runtime.block_on(async {
         let shutdown = asked_to_stop().map_err(CliError::Signals)?;
         let ready = || notify(NotifyState::Ready);
-        daemon::run(config, Inherited { open_files }, ready, shutdown).await?;
+        let ended = daemon::run(config, Inherited { open_files }, ready, shutdown).await;
+        if let Some(traces) = traces {
+            let finished = tokio::task::spawn_blocking(move || traces.finish()).await;
+            if let Err(error) = finished {
+                tracing::warn!(%error, "send the last spans");
+            }
+        }
+        ended?;
         tracing::info!("carpel has stopped; containers keep running");
         Ok(())
     })
+}
+
+/// Sends traces from now on, if the configuration says where to.
+fn start_traces(config: &Config) -> Result<Option<Traces>, CliError> {
+    let section = &config.traces;
+    let endpoint = section.otlp_endpoint.as_ref();
+    endpoint
+        .map(|endpoint| Traces::start(endpoint, section.samples_per_million))
+        .transpose()
+        .map_err(CliError::Traces)
 }
 
 /// The file, with what the command line says on top.

@@ -247,6 +247,23 @@ pub const KEYS: &[Key] = &[
         "boolean",
         "Kill the process group of an exec whose client has gone. Otherwise its streams are closed: a terminal hangs up.",
     ),
+    derived(
+        "metrics.address",
+        "IP address:port",
+        "none: not served",
+        "Where the daemon's own figures are served for Prometheus, at /metrics; whoever reaches it may read them.",
+    ),
+    derived(
+        "traces.otlp_endpoint",
+        "URL",
+        "none: no traces",
+        "A collector of OpenTelemetry that takes OTLP over gRPC, for example http://127.0.0.1:4317.",
+    ),
+    fixed(
+        "traces.samples_per_million",
+        "integer",
+        "How many of a million traces are sent; those of a client that traces itself are sent as it wants.",
+    ),
 ];
 
 /// The key of a whole path.

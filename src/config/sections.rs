@@ -43,6 +43,10 @@ pub struct Config {
     /// Exec, attach and port-forward.
     #[serde(deserialize_with = "whole_tls")]
     pub streaming: StreamingSection,
+    /// The daemon's own figures.
+    pub metrics: MetricsSection,
+    /// Traces.
+    pub traces: TracesSection,
 }
 
 impl Default for Config {
@@ -59,6 +63,8 @@ impl Default for Config {
             registry: RegistrySection::default(),
             image: ImageSection::default(),
             streaming: StreamingSection::default(),
+            metrics: MetricsSection::default(),
+            traces: TracesSection::default(),
         }
     }
 }
@@ -423,6 +429,35 @@ impl Default for StreamingSection {
             tls_key_file: None,
             idle_timeout_seconds: const { std::num::NonZeroU64::new(4 * 60 * 60).unwrap() },
             kill_on_disconnect: false,
+        }
+    }
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsSection {
+    /// Where `/metrics` is served; `None` means nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<SocketAddr>,
+}
+
+/// `[traces]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TracesSection {
+    /// A collector of OpenTelemetry (gRPC); `None` means that there are no traces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_endpoint: Option<String>,
+    /// How many of a million traces that begin here are sent.
+    pub samples_per_million: u32,
+}
+
+impl Default for TracesSection {
+    fn default() -> Self {
+        Self {
+            otlp_endpoint: None,
+            samples_per_million: 1_000_000,
         }
     }
 }

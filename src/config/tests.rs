@@ -129,6 +129,11 @@ fn every_derived_key_can_be_set() {
         ("[network]\nsubnet_v6 = \"fd63::/64\"", "network.subnet_v6"),
         (TLS, "streaming.tls_certificate_file"),
         (TLS, "streaming.tls_key_file"),
+        ("[metrics]\naddress = \"127.0.0.1:1\"", "metrics.address"),
+        (
+            "[traces]\notlp_endpoint = \"http://x\"",
+            "traces.otlp_endpoint",
+        ),
     ] {
         let table = toml::Table::try_from(parse(text).unwrap()).unwrap();
         assert!(default_of(&table, key).is_some(), "{key}");
@@ -137,7 +142,7 @@ fn every_derived_key_can_be_set() {
         .iter()
         .filter(|key| key.default != DefaultValue::Fixed)
         .count();
-    assert_eq!(derived, 7, "a derived key without a line above");
+    assert_eq!(derived, 9, "a derived key without a line above");
 }
 
 #[test]

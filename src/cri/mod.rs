@@ -8,6 +8,7 @@
 
 mod admin;
 mod authority;
+mod calls;
 mod client;
 mod connection;
 mod container;
@@ -30,6 +31,7 @@ mod to_cri;
 mod unbuilt;
 mod wire;
 
+pub use calls::CallObserver;
 pub use client::{
     Archive, Client, ClientError, CommandOutput, Condition, ContainerDetails, ContainerSummary,
     EventContainer, EventSandbox, Events, ExplainDepth, ExplainRequest, Explained, ExplainedPolicy,

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use super::admin::AdminServer;
+use super::calls::{CallObserver, CallsLayer};
 use super::connection::Connection;
 use super::deadline::DeadlineLayer;
 use super::pods::PodService;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub spool_directory: PathBuf,
     /// Where exec, attach and port-forward are served.
     pub urls: Arc<dyn StreamUrls>,
+    /// Who is told of calls.
+    pub calls: Option<Arc<dyn CallObserver>>,
 }
 
 /// Why the server ended early.
@@ -109,6 +112,7 @@ pub async fn serve<P: PodService>(
     };
     let (stop, is_stopped) = tokio::sync::oneshot::channel::<()>();
     let server = Server::builder()
+        .layer(CallsLayer(settings.calls))
         .layer(DeadlineLayer)
         .max_concurrent_streams(CALLS_MAX)
         .add_service(

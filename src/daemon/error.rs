@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::cgroup::CgroupError;
 use crate::cri::{ServeError, SocketError};
 use crate::image::ImageError;
+use crate::metrics::EndpointError;
 use crate::network::NetworkError;
 use crate::shim_client::StartShimError;
 use crate::streaming::StreamingError;
@@ -13,6 +14,9 @@ use crate::streaming::StreamingError;
 /// Why the daemon did not start, or did not stop in order.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
+    /// The daemon's own figures.
+    #[error("metrics")]
+    Metrics(#[source] EndpointError),
     /// A folder could not be made.
     #[error("create directory {path}")]
     Directory {

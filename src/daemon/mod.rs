@@ -2,6 +2,7 @@
 //!
 //! `run` is the sequence; the other files fit a leaf each to what the domain asks for (`pod::parts`).
 
+mod calls;
 mod cgroups;
 mod error;
 mod host;

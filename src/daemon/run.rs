@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::process::Rlimit;
 
+use super::calls;
 use super::cgroups::NodeCgroups;
 use super::error::DaemonError;
 use super::host::{self, Host};
@@ -22,6 +23,7 @@ use crate::config::{self, Config, NetworkMode};
 use crate::cri::{self, Socket};
 use crate::image::{Images, ImagesConfig, ProxySettings};
 use crate::layer;
+use crate::metrics::{Endpoint, Recorder};
 use crate::network::{CniConfig, Mode, Network, NetworkConfig};
 use crate::pod::{self, ContainerFilter, DefaultSysctls, Parts, PodSettings, Pods};
 use crate::shim_client::ShimProgram;
@@ -56,6 +58,7 @@ pub async fn run(
         .await
         .map_err(DaemonError::Streaming)?;
     let urls = Arc::new(NodeStreams(streaming.tokens()));
+    let figures = bind_figures(&config).await?;
     let host = host::look()?;
     let cgroups = Cgroups::open(cgroup_config(&config)).map_err(DaemonError::Cgroups)?;
     let images = open_images(&config).await?;
@@ -78,14 +81,34 @@ pub async fn run(
         },
         spool_directory: config.root.clone(),
         urls,
+        calls: calls::observer(&config, figures.as_ref().map(|(_, recorder)| recorder)),
     };
     let streaming = tokio::spawn(streaming.serve(Arc::new(pods.clone())));
+    let figures =
+        figures.map(|(endpoint, recorder)| tokio::spawn(endpoint.serve(recorder, pods.clone())));
     ready();
     let served = cri::serve(socket, pods, images, settings, shutdown).await;
     streaming.abort();
+    if let Some(figures) = figures {
+        figures.abort();
+    }
     // Pods keep their networks; those that nobody has yet are given back.
     network.stop().await.map_err(DaemonError::Network)?;
     served.map_err(DaemonError::Serve)
+}
+
+/// Where the daemon's own figures are served, if anywhere.
+async fn bind_figures(config: &Config) -> Result<Option<(Endpoint, Arc<Recorder>)>, DaemonError> {
+    let Some(address) = config.metrics.address else {
+        return Ok(None);
+    };
+    let endpoint = Endpoint::bind(address)
+        .await
+        .map_err(DaemonError::Metrics)?;
+    if let Ok(address) = endpoint.address() {
+        tracing::info!(%address, "figures of the daemon are served");
+    }
+    Ok(Some((endpoint, Arc::new(Recorder::default()))))
 }
 
 fn make_directory(path: &Path) -> Result<(), DaemonError> {

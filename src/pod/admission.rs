@@ -4,7 +4,7 @@
 //! request again joins the one that runs.
 
 use super::container_state::ContainerPhase;
-use super::error::PodErrorKind;
+use super::error::{PodErrorKind, Subject};
 use super::sandbox_state::{Container, Pod, SandboxPhase};
 use crate::oci::{ContainerConfig, LinuxResources};
 
@@ -31,6 +31,23 @@ pub(super) enum Job {
     Update(String),
 }
 
+impl Job {
+    /// The call of the CRI that it answers.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Run => "RunPodSandbox",
+            Self::Stop => "StopPodSandbox",
+            Self::Remove => "RemovePodSandbox",
+            Self::Reconnect => "find the shim again",
+            Self::Create(_) => "CreateContainer",
+            Self::Start(_) => "StartContainer",
+            Self::StopContainer(_) => "StopContainer",
+            Self::RemoveContainer(_) => "RemoveContainer",
+            Self::Update(_) => "UpdateContainerResources",
+        }
+    }
+}
+
 /// A request on a pod that exists.
 #[derive(Debug, Clone)]
 pub(super) enum Request {
@@ -50,6 +67,21 @@ pub(super) enum Request {
     RemoveContainer(String),
     /// UpdateContainerResources.
     Update(String, Box<LinuxResources>),
+}
+
+impl Request {
+    /// Whom an error is about.
+    pub(super) fn subject(&self, sandbox_id: &str) -> Subject {
+        match self {
+            Self::Run | Self::Stop | Self::Remove | Self::Create(_) => {
+                Subject::Sandbox(sandbox_id.to_owned())
+            }
+            Self::Start(id)
+            | Self::StopContainer(id)
+            | Self::RemoveContainer(id)
+            | Self::Update(id, _) => Subject::Container(id.clone()),
+        }
+    }
 }
 
 /// What is to be done with a request.

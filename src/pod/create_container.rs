@@ -215,7 +215,10 @@ fn calculate(
 
 /// Makes it. On failure the caller undoes what was made.
 async fn make(context: &Context, plan: &Plan) -> Result<CreatedContainer, PodError> {
-    let images = prepare(context, plan).await?;
+    let stages = &context.slot.stages;
+    let images = stages
+        .run("prepare the root file system", prepare(context, plan))
+        .await?;
     let parent = context.cgroup_parent();
     let linux = plan.calculated.specification.linux().as_ref();
     let resources = linux.and_then(|linux| linux.resources().clone());
@@ -234,7 +237,9 @@ async fn make(context: &Context, plan: &Plan) -> Result<CreatedContainer, PodErr
         cgroup: &cgroup,
         log_path: &plan.log_path,
     });
-    write_bundle(context, plan, message.process.clone().unwrap_or_default()).await?;
+    let process = message.process.clone().unwrap_or_default();
+    let bundle = write_bundle(context, plan, process);
+    stages.run("write its bundle", bundle).await?;
     let created = context
         .slot
         .shim()?

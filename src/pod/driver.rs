@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use carpel_shim_protocol::message;
 use carpel_shim_protocol::message::event::Body;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::admission::{Closing, Job, Request, Verdict, admit};
 use super::clock;
@@ -25,14 +26,12 @@ use super::parts::Parts;
 use super::procedure::{Change, Context, Failure, Left, Outcome, ShimEvents};
 use super::record;
 use super::sandbox_state::{Container, Pod, SandboxPhase};
-use super::slot::{Command, PodSlot, Reply};
+use super::slot::{Answer, Command, PodSlot, Reply, answer};
 use super::told::Told;
 use super::{
     create_container, reconnect, remove_container, remove_sandbox, run_sandbox, start_container,
     stop_container, stop_sandbox, update_container,
 };
-
-type Answer = oneshot::Sender<Result<Reply, PodError>>;
 
 /// The writer of one pod's state.
 #[derive(Debug)]
@@ -48,6 +47,8 @@ pub(super) struct Driver {
     deadlines: BTreeMap<String, watch::Sender<Instant>>,
     listeners: Arc<Events>,
     told: Told,
+    /// The span of the call that is begun.
+    cause: Span,
     /// What happens is told also to clients that come later: nobody could listen yet.
     origin: Origin,
     /// The newest live record could not be written: try again at the next transition.
@@ -76,6 +77,7 @@ impl Driver {
             deadlines: BTreeMap::new(),
             listeners,
             told: Told::default(),
+            cause: Span::none(),
             origin: Origin::Live,
             unsaved: false,
             gone: false,
@@ -83,8 +85,9 @@ impl Driver {
     }
 
     /// Makes the sandbox, then serves it until it is removed.
-    pub(super) async fn run(mut self, answer: Answer) {
+    pub(super) async fn run(mut self, cause: Span, answer: Answer) {
         self.waiting.insert(Job::Run, vec![answer]);
+        self.cause = cause;
         self.spawn(Job::Run, run_sandbox::run(self.context.clone()));
         self.drive().await;
     }
@@ -145,6 +148,12 @@ impl Driver {
     // === requests ===
 
     fn take(&mut self, command: Command) {
+        self.cause = command.cause.clone();
+        self.decide(command);
+        self.cause = Span::none();
+    }
+
+    fn decide(&mut self, command: Command) {
         let jobs: Vec<Job> = self.running_jobs();
         let closing = if self
             .deferred
@@ -159,7 +168,7 @@ impl Driver {
             Verdict::Done => answer(command.reply, Ok(Reply::Done)),
             Verdict::DoneAs(id) => answer(command.reply, Ok(Reply::Container(id))),
             Verdict::Denied(kind, why) => {
-                let error = PodError::new(kind, self.subject_of(&command.request), why);
+                let error = PodError::new(kind, command.request.subject(&self.pod.id), why);
                 answer(command.reply, Err(error));
             }
             Verdict::After(_) => self.deferred.push(command),
@@ -176,18 +185,6 @@ impl Driver {
 
     fn running_jobs(&self) -> Vec<Job> {
         self.waiting.keys().cloned().collect()
-    }
-
-    fn subject_of(&self, request: &Request) -> Subject {
-        match request {
-            Request::Run | Request::Stop | Request::Remove | Request::Create(_) => {
-                Subject::Sandbox(self.pod.id.clone())
-            }
-            Request::Start(id)
-            | Request::StopContainer(id)
-            | Request::RemoveContainer(id)
-            | Request::Update(id, _) => Subject::Container(id.clone()),
-        }
     }
 
     fn begin_request(&mut self, job: Job, command: Command) {
@@ -290,7 +287,12 @@ impl Driver {
     }
 
     fn spawn(&mut self, job: Job, task: impl Future<Output = Outcome> + Send + 'static) {
-        self.procedures.spawn(async move { (job, task.await) });
+        let slot = Arc::clone(&self.context.slot);
+        let cause = std::mem::replace(&mut self.cause, Span::none());
+        self.procedures.spawn(async move {
+            let outcome = slot.stages.run_below(&cause, job.name(), task).await;
+            (job, outcome)
+        });
     }
 
     // === the ends of procedures ===
@@ -448,8 +450,6 @@ impl Driver {
         self.gone = true;
     }
 
-    // === the shim ===
-
     fn on_event(&mut self, event: message::Event) {
         let sandbox = self.pod.id.clone();
         match event.body {
@@ -526,8 +526,6 @@ impl Driver {
             | SandboxPhase::Removing => {}
         }
     }
-
-    // === transitions ===
 
     /// An outcome: published even if it cannot be written, since it is true.
     fn record(&mut self, change: impl FnOnce(&mut Pod)) {
@@ -608,11 +606,5 @@ async fn next_event(events: Option<&mut ShimEvents>) -> Option<message::Event> {
     match events {
         Some(events) => events.recv().await,
         None => std::future::pending().await,
-    }
-}
-
-fn answer(reply: Answer, result: Result<Reply, PodError>) {
-    if reply.send(result).is_err() {
-        tracing::debug!("the client had left before its answer");
     }
 }

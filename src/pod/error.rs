@@ -103,3 +103,21 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+/// Nobody has this id.
+pub(super) fn no_sandbox(id: &str) -> PodError {
+    PodError::new(
+        PodErrorKind::NotFound,
+        Subject::Sandbox(id.to_owned()),
+        "no such sandbox",
+    )
+}
+
+/// Nobody has this id.
+pub(super) fn no_container(id: &str) -> PodError {
+    PodError::new(
+        PodErrorKind::NotFound,
+        Subject::Container(id.to_owned()),
+        "no such container",
+    )
+}

@@ -128,6 +128,13 @@ impl Events {
         })
     }
 
+    /// How many clients listen.
+    pub(super) fn clients(&self) -> usize {
+        let mut state = self.locked();
+        state.clients.retain(|client| !client.queue.is_closed());
+        state.clients.len()
+    }
+
     fn forget_recovered(&self, state: &mut State) {
         if self.opened_at.elapsed() > RECOVERED_FOR {
             state.recovered = Vec::new();

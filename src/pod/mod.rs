@@ -1,5 +1,6 @@
 //! Sandboxes and their containers: state machines, procedures, records, recovery.
 
+mod activity;
 mod admission;
 mod attach;
 mod clock;
@@ -36,6 +37,7 @@ mod run_sandbox;
 mod sandbox_state;
 mod shim_message;
 mod slot;
+mod stage;
 mod start_container;
 mod statistics;
 mod stop_container;
@@ -45,6 +47,7 @@ mod told;
 mod update_container;
 mod view;
 
+pub use activity::{Activity, RunningStage};
 pub use attach::{AtStdinEnd, Attachment};
 pub use error::{PodError, PodErrorKind, Subject};
 pub use events::PodEvents;

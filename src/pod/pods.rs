@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use super::activity::Activity;
 use super::admission::Request;
 use super::attach::{self, Attachment};
 use super::driver::Driver;
-use super::error::{PodError, PodErrorKind, Subject};
+use super::error::{PodError, PodErrorKind, Subject, no_container, no_sandbox};
 use super::events::{Events, PodEvents};
 use super::exec_stream::{self, RunningExec};
 use super::index::{Index, Reservation};
@@ -97,7 +98,7 @@ impl Pods {
                 );
                 let (answer, result) = oneshot::channel();
                 // A task of its own: a client that leaves does not cancel it.
-                tokio::spawn(driver.run(answer));
+                tokio::spawn(driver.run(tracing::Span::current(), answer));
                 match result.await {
                     Ok(result) => result.map(|_reply| slot.id.clone()),
                     Err(_closed) => Err(PodError::new(
@@ -266,11 +267,6 @@ impl Pods {
         view.log = slot.logs.of(&id);
         view.runtime_specification = std::fs::read_to_string(path).unwrap_or_default().into();
         Ok(view)
-    }
-
-    /// Lines of output that could not be logged, of all containers, since this daemon was started.
-    pub fn lost_log_lines(&self) -> u64 {
-        self.index.lost_log_lines()
     }
 
     /// CRI ListContainers.
@@ -478,6 +474,19 @@ impl Pods {
         }
     }
 
+    /// What is there and what runs, for the daemon's own figures.
+    pub fn activity(&self) -> Activity {
+        let mut activity = Activity {
+            lost_log_lines: self.index.lost_log_lines(),
+            event_clients: self.events.clients(),
+            ..Activity::default()
+        };
+        for slot in self.index.all() {
+            activity.add(&slot);
+        }
+        activity
+    }
+
     fn context(&self, slot: Arc<PodSlot>) -> Context {
         Context {
             parts: self.parts.clone(),
@@ -582,20 +591,4 @@ pub(super) fn view(pod: &Pod, container: &Container) -> ContainerView {
         log: LogState::default(),
         runtime_specification: Arc::from(""),
     }
-}
-
-fn no_sandbox(id: &str) -> PodError {
-    PodError::new(
-        PodErrorKind::NotFound,
-        Subject::Sandbox(id.to_owned()),
-        "no such sandbox",
-    )
-}
-
-fn no_container(id: &str) -> PodError {
-    PodError::new(
-        PodErrorKind::NotFound,
-        Subject::Container(id.to_owned()),
-        "no such container",
-    )
 }

@@ -25,6 +25,32 @@ pub(super) enum Held {
     Processes,
 }
 
+impl Held {
+    /// The step that takes it.
+    pub(super) fn taken_as(self) -> &'static str {
+        match self {
+            Self::Directories => "record the sandbox",
+            Self::SharedMemory => "mount /dev/shm",
+            Self::ShimCgroup => "make the shim's cgroup",
+            Self::Cgroups => "make its cgroups",
+            Self::Network => "attach the network",
+            Self::Processes => "start its processes",
+        }
+    }
+
+    /// The step that gives it back.
+    pub(super) fn released_as(self) -> &'static str {
+        match self {
+            Self::Directories => "remove the folders",
+            Self::SharedMemory => "release /dev/shm",
+            Self::ShimCgroup => "remove the shim's cgroup",
+            Self::Cgroups => "remove its cgroups",
+            Self::Network => "release the network",
+            Self::Processes => "end its processes",
+        }
+    }
+}
+
 /// What is given back when a sandbox stops. The folders stay until it is removed, and so may the shim's cgroup: a log
 /// writer that hangs in the kernel, on a disk that does not answer, stays in it and must not delay the stop.
 pub(super) const RELEASED_BY_STOP: [Held; 4] = [
@@ -48,6 +74,13 @@ const SHIM_KILL_PATIENCE: Duration = Duration::from_secs(1);
 /// # Errors
 /// The cause; what is left can be given back by another call.
 pub(super) async fn release(context: &Context, held: Held) -> Result<(), PodError> {
+    let stages = &context.slot.stages;
+    stages
+        .run(held.released_as(), give_back(context, held))
+        .await
+}
+
+async fn give_back(context: &Context, held: Held) -> Result<(), PodError> {
     match held {
         Held::Processes => end_processes(context).await,
         Held::Network => {

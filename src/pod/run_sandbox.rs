@@ -28,7 +28,9 @@ use crate::shim_client::{Connected, ShimClient};
 pub(super) async fn run(context: Context) -> Outcome {
     let mut build = Build::new(context);
     for (position, step) in STEPS.iter().enumerate() {
-        if let Err(error) = build.take(*step).await {
+        let slot = Arc::clone(&build.context.slot);
+        let taken = slot.stages.run(step.taken_as(), build.take(*step)).await;
+        if let Err(error) = taken {
             return Err(build.undo(position, error).await);
         }
     }

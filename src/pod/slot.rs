@@ -13,6 +13,7 @@ use super::error::{PodError, PodErrorKind, Subject};
 use super::log_state::LogStates;
 use super::record::PodDirectories;
 use super::sandbox_state::Pod;
+use super::stage::Stages;
 use crate::shim_client::ShimClient;
 
 /// How many requests may wait for a driver; a client beyond that waits in `send`.
@@ -25,8 +26,20 @@ pub(super) struct Command {
     pub request: Request,
     /// Of StopContainer: how long the container has before SIGKILL.
     pub grace: Duration,
+    /// The span of the call that asks.
+    pub cause: tracing::Span,
     /// Takes the answer; the client may have left.
-    pub reply: oneshot::Sender<Result<Reply, PodError>>,
+    pub reply: Answer,
+}
+
+/// Takes the answer to a request.
+pub(super) type Answer = oneshot::Sender<Result<Reply, PodError>>;
+
+/// Gives the answer; the client may have left.
+pub(super) fn answer(reply: Answer, result: Result<Reply, PodError>) {
+    if reply.send(result).is_err() {
+        tracing::debug!("the client had left before its answer");
+    }
 }
 
 /// The answer to a request.
@@ -55,6 +68,8 @@ pub(super) struct PodSlot {
     inputs: Mutex<HashMap<String, CancellationToken>>,
     /// Logs that are not as they should be.
     pub logs: LogStates,
+    /// The steps that run for it.
+    pub stages: Stages,
     /// The way to the driver; full: the sender waits.
     commands: mpsc::Sender<Command>,
 }
@@ -71,6 +86,7 @@ impl PodSlot {
             execs: Mutex::new(HashMap::new()),
             inputs: Mutex::new(HashMap::new()),
             logs: LogStates::default(),
+            stages: Stages::default(),
             commands,
         };
         (slot, receiver)
@@ -169,6 +185,7 @@ impl PodSlot {
         let command = Command {
             request,
             grace,
+            cause: tracing::Span::current(),
             reply,
         };
         if self.commands.send(command).await.is_err() {

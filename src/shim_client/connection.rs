@@ -34,6 +34,7 @@ use tokio::sync::oneshot;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::error::ShimError;
 use super::packet;
@@ -204,7 +205,14 @@ impl ShimClient {
         within: Duration,
     ) -> Answer {
         let name = operation_name(&operation);
-        tokio::time::timeout(within, self.ask(operation, descriptors))
+        let span = tracing::trace_span!(
+            target: "carpel::trace",
+            "shim",
+            otel.name = format!("shim {name}"),
+            otel.kind = "client",
+        );
+        let asked = self.ask(operation, descriptors).instrument(span);
+        tokio::time::timeout(within, asked)
             .await
             .unwrap_or(Err(ShimError::Timeout {
                 operation: name,

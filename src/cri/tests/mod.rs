@@ -50,6 +50,7 @@ impl Served {
             cgroup_driver: CgroupDriver::Cgroupfs,
             spool_directory,
             urls: Arc::clone(&script) as Arc<dyn StreamUrls>,
+            calls: None,
         };
         let pods = Arc::clone(&script);
         let server = tokio::spawn(async move {
