@@ -22,6 +22,8 @@ use std::os::fd::RawFd;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// linux/sched.h
 const CLONE_PIDFD: u64 = 0x1000;
+/// linux/sched.h
+const CLONE_PARENT: u64 = 0x8000;
 
 /// What a child is born into.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,6 +33,18 @@ pub struct CloneRequest<'a> {
     pub namespaces: Namespaces,
     /// A cgroup v2 directory (`O_PATH` suffices); none: the parent's.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// Whose child it is.
+    pub parent: Parent,
+}
+
+/// Whose child a clone is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Parent {
+    /// The caller's.
+    #[default]
+    Caller,
+    /// That of the caller's own parent, who gets the signal of its end as it gets the caller's: CLONE_PARENT.
+    ParentOfCaller,
 }
 
 /// Which side of the clone this is.
@@ -67,7 +81,11 @@ pub fn clone_process(request: &CloneRequest<'_>) -> Result<Cloned> {
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = u64::from(request.namespaces.bits()) | CLONE_PIDFD;
     arguments.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
-    arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    match request.parent {
+        Parent::Caller => arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned()),
+        // The kernel takes the caller's own signal then, and refuses to be given one.
+        Parent::ParentOfCaller => arguments.flags |= CLONE_PARENT,
+    }
     if let Some(cgroup) = request.cgroup {
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());

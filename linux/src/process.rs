@@ -6,6 +6,7 @@ use crate::Error;
 use crate::Result;
 use crate::error::last_errno;
 use rustix::io::Errno;
+use rustix::process::Pid;
 use std::ffi::CStr;
 use std::ffi::CString;
 use std::os::fd::AsFd;
@@ -173,6 +174,16 @@ pub fn write_file(path: &str, value: &[u8]) -> Result<()> {
             errno,
         )
     })
+}
+
+/// The number of the process behind a pidfd, in this process's pid namespace; needs /proc. None: it has been reaped, or is
+/// in no namespace that is seen from here.
+#[must_use]
+pub fn number_of(pidfd: BorrowedFd<'_>) -> Option<Pid> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = std::fs::read_to_string(path).ok()?;
+    let number = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    Pid::from_raw(number.trim().parse().ok()?)
 }
 
 /// One write(2) of all of `value`.

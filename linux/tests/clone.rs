@@ -105,7 +105,7 @@ fn child_is_pid_1() -> Result<(), &'static str> {
     }
     let request = CloneRequest {
         namespaces: Namespaces::PID | Namespaces::UTS | Namespaces::IPC,
-        cgroup: None,
+        ..CloneRequest::default()
     };
     let code = run(&request, |_process| {
         rustix::process::getpid().as_raw_nonzero().get()

@@ -21,6 +21,7 @@ use carpel_linux::namespace;
 use carpel_linux::namespace::Namespaces;
 use carpel_linux::process;
 use carpel_linux::signal;
+use carpel_linux::socket;
 use carpel_shim_protocol::message::ContainerCreated;
 use carpel_shim_protocol::message::Sysctl;
 use rustix::fs::Mode;
@@ -42,6 +43,8 @@ pub(crate) struct Start<'a> {
     /// An empty directory of the host to build the root on.
     pub(crate) root_place: &'a str,
     pub(crate) reaping: Reaping,
+    /// The ids that its user namespace has, from 0 on; none: it is in the shim's.
+    pub(crate) mapped_ids: Option<u32>,
 }
 
 /// Whether it is pid 1 of the pod.
@@ -67,13 +70,18 @@ pub(crate) fn run(child: &ChildProcess, start: &Start<'_>) -> ! {
     let network = owned.next().map(AsFd::as_fd);
     let prepared = guarded
         .step(|| "become not dumpable".into())
+        .and_then(|()| match start.mapped_ids {
+            // Without its mappings it could not even mount.
+            Some(_) => wait_for_mappings(control.as_fd()),
+            None => Ok(()),
+        })
         .and_then(|()| prepare(start, network));
     let finished = prepared.and_then(|old_root| {
         let ready = Report::Ready(ContainerCreated::default());
         report::send(control.as_fd(), &ready, None);
         // Takes its time, for which nobody need wait; but no container runs before the control socket is closed.
         old_root.detach().step(|| "leave the old root".into())?;
-        give_up_rights()
+        give_up_rights(start.mapped_ids)
     });
     if let Err(failure) = finished {
         report::send(control.as_fd(), &Report::Failed(failure), None);
@@ -144,12 +152,28 @@ fn enter_empty_root(place: &str) -> Outcome<OldRoot> {
     mount::cover_root(open()?.as_fd()).step(step)
 }
 
-fn give_up_rights() -> Outcome<()> {
+/// The shim writes the mappings of a new user namespace from outside, and says so. The end of the stream means that it gave
+/// up or died.
+fn wait_for_mappings(control: BorrowedFd<'_>) -> Outcome<()> {
+    let mut buffer = [0; 8];
+    match socket::receive(control, &mut buffer) {
+        Ok(received) if buffer.get(..received.length) == Some(report::RELEASE) => Ok(()),
+        _ => process::exit_now(1),
+    }
+}
+
+/// An id that no image's user has, or the last one that there is.
+fn nobody(mapped_ids: Option<u32>) -> u32 {
+    mapped_ids.map_or(NOBODY, |ids| NOBODY.min(ids.saturating_sub(1)))
+}
+
+fn give_up_rights(mapped_ids: Option<u32>) -> Outcome<()> {
     let step = || "give up all rights".to_owned();
+    let nobody = nobody(mapped_ids);
     credentials::limit_bounding_set(0).step(step)?;
     credentials::set_groups(&[]).step(step)?;
-    credentials::set_group(NOBODY).step(step)?;
-    credentials::set_user(NOBODY).step(step)?;
+    credentials::set_group(nobody).step(step)?;
+    credentials::set_user(nobody).step(step)?;
     credentials::set_capabilities(0, 0, 0).step(step)?;
     process::set_no_new_privileges().step(step)?;
     // Changing the user may have made it dumpable again, as /proc/sys/fs/suid_dumpable says.
@@ -171,7 +195,13 @@ pub(crate) fn ended_early() -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::sysctl_path;
+    use super::{nobody, sysctl_path};
+
+    #[test]
+    fn it_becomes_nobody_of_the_ids_that_there_are() {
+        let found = [None, Some(65_536), Some(1000), Some(1)].map(nobody);
+        assert_eq!(found, [65_535, 65_535, 999, 0]);
+    }
 
     #[test]
     fn only_sysctls_of_its_own_namespaces_are_written() {

@@ -25,6 +25,7 @@ mod setup;
 mod shutdown;
 mod terminal;
 mod time;
+mod user_namespace;
 
 use std::process::ExitCode;
 

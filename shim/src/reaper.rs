@@ -41,6 +41,16 @@ impl Server {
             .map(|exec| exec.serial)
         {
             self.hear_exec(serial);
+        } else {
+            // It may be one that goes on in another's place, of which nobody has read yet.
+            let creating = self
+                .containers
+                .iter()
+                .filter(|container| container.is_creating());
+            let creating: Vec<u32> = creating.map(|container| container.serial).collect();
+            for serial in creating {
+                self.hear_container(serial);
+            }
         }
     }
 

@@ -30,6 +30,8 @@ pub(crate) enum Report {
     Notice(Notice),
     /// Comes with the master side of the terminal.
     Terminal,
+    /// Another process goes on in this one's place; comes with its pidfd.
+    Born,
 }
 
 /// What reading a control socket gave.
@@ -48,13 +50,14 @@ pub(crate) fn send(control: BorrowedFd<'_>, report: &Report, descriptor: Option<
         Report::Failed(_) => b'F',
         Report::Notice(_) => b'N',
         Report::Terminal => b'T',
+        Report::Born => b'B',
     }];
     // Encoding into a Vec cannot run out of room.
     bytes.extend(match report {
         Report::Ready(created) => created.encode_to_vec(),
         Report::Failed(failure) => bounded(failure).encode_to_vec(),
         Report::Notice(notice) => notice.encode_to_vec(),
-        Report::Terminal => Vec::new(),
+        Report::Terminal | Report::Born => Vec::new(),
     });
     let sent = socket::send(control, &bytes, descriptor.as_slice());
     ignore(sent, "a shim that is gone reads no reports");
@@ -92,6 +95,7 @@ pub(crate) fn receive(control: &OwnedFd) -> Heard {
         b'F' => Failure::decode(body).ok().map(Report::Failed),
         b'N' => Notice::decode(body).ok().map(Report::Notice),
         b'T' => Some(Report::Terminal),
+        b'B' => Some(Report::Born),
         _ => None,
     };
     match report {
@@ -112,6 +116,7 @@ mod tests {
             Report::Failed(crate::failure::execute(b"/bin/missing", Errno::NOENT)),
             Report::Notice(Notice { text: "x".into() }),
             Report::Terminal,
+            Report::Born,
         ];
         for report in &reports {
             send(child.as_fd(), report, None);

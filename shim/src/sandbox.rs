@@ -15,6 +15,8 @@ use crate::report;
 use crate::report::Heard;
 use crate::report::Report;
 use crate::server::Server;
+use crate::user_namespace;
+use crate::user_namespace::UserNamespace;
 use carpel_linux::clone::CloneRequest;
 use carpel_linux::clone::Cloned;
 use carpel_linux::clone::clone_process;
@@ -58,6 +60,8 @@ pub(crate) struct Sandbox {
     failure: Option<Failure>,
     ready: bool,
     pub(crate) shares_pids: bool,
+    /// The pod's user namespace, if it has one.
+    pub(crate) user_namespace: Option<UserNamespace>,
     /// CreateSandbox requests.
     pub(crate) waiting: Vec<u64>,
 }
@@ -156,15 +160,22 @@ impl Server {
             } else {
                 Reaping::Nobody
             },
+            mapped_ids: user_namespace::mapped_ids(create),
         };
         let request = CloneRequest {
             namespaces,
             cgroup: Some(cgroup.as_fd()),
+            ..CloneRequest::default()
         };
         match clone_process(&request).step(|| "clone the infra process".into())? {
             Cloned::Child(child) => infra::run(&child, &start),
             Cloned::Parent { pid, pidfd } => {
                 sandbox.infra = Some((pid, pidfd));
+                sandbox.user_namespace = user_namespace::map(pid, create)?;
+                if sandbox.user_namespace.is_some() {
+                    socket::send(control.as_fd(), report::RELEASE, &[])
+                        .step(|| "tell the infra process of its mappings".into())?;
+                }
                 socket::set_nonblocking(&control).step(|| "watch the infra process".into())?;
                 self.poller
                     .add(control.as_fd(), Token::Infra, EventFlags::IN)
@@ -306,6 +317,7 @@ fn open(create: &CreateSandbox) -> Outcome<Sandbox> {
         failure: None,
         ready: false,
         shares_pids: create.pid() == NamespaceSource::New,
+        user_namespace: None,
         waiting: Vec::new(),
     })
 }
@@ -321,6 +333,9 @@ fn listen(directory: BorrowedFd<'_>, poller: &crate::poller::Poller) -> Outcome<
 
 fn new_namespaces(create: &CreateSandbox) -> Outcome<Namespaces> {
     let mut namespaces = Namespaces::MOUNT;
+    if user_namespace::is_wanted(create)? {
+        namespaces = namespaces | Namespaces::USER;
+    }
     for (name, source, namespace) in [
         ("network", create.network(), Namespaces::NETWORK),
         ("ipc", create.ipc(), Namespaces::IPC),

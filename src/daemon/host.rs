@@ -67,6 +67,25 @@ pub(super) fn device_rules(cgroups: &Cgroups) -> DeviceRules {
     }
 }
 
+/// Can pods have user namespaces of their own: are there any, and does the kernel show the layers of an overlay through one
+/// (Linux 5.19)?
+pub(super) fn has_user_namespaces() -> bool {
+    let most = fs::read_to_string("/proc/sys/user/max_user_namespaces");
+    let allowed = most.is_ok_and(|most| most.trim().parse::<u64>().is_ok_and(|most| most > 0));
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    allowed && is_at_least(&release, (5, 19))
+}
+
+fn is_at_least(release: &str, wanted: (u32, u32)) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|number| number.parse().ok());
+    let (major, minor) = (next().unwrap_or(0), next().unwrap_or(0));
+    (major, minor) >= wanted
+}
+
 /// For the verbose Status.
 pub(super) fn facts(host: &Host, cgroups: &Cgroups) -> BTreeMap<String, String> {
     let kernel = rustix::system::uname();
@@ -87,4 +106,19 @@ pub(super) fn facts(host: &Host, cgroups: &Cgroups) -> BTreeMap<String, String> 
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_at_least;
+
+    #[test]
+    fn releases_are_compared_by_their_numbers() {
+        for release in ["5.19.0", "5.19-rc1", "6.1.0-18-amd64", "10.0"] {
+            assert!(is_at_least(release, (5, 19)), "{release}");
+        }
+        for release in ["5.18.19", "5.9", "4.19.0", "", "next"] {
+            assert!(!is_at_least(release, (5, 19)), "{release}");
+        }
+    }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 
 use async_trait::async_trait;
 
 use crate::network::{
-    HostPort, Network, NetworkError, NetworkErrorKind, PodRequest, Resolver, Transport,
+    HostPort, Network, NetworkError, NetworkErrorKind, NetworkNamespace, PodRequest, Resolver,
+    Transport,
 };
 use crate::oci::{Protocol, SandboxConfig};
 use crate::pod::{
@@ -39,21 +41,21 @@ impl SandboxNetworks for NodeNetworks {
             .create_namespace_with(sandbox_id, sysctls)
             .await
             .map_err(|error| told(sandbox_id, "make its network namespace", error))?;
-        let descriptor = namespace
-            .descriptor()
-            .try_clone_to_owned()
-            .map_err(|error| {
-                PodError::new(
-                    PodErrorKind::ResourceExhausted,
-                    Subject::Sandbox(sandbox_id.to_owned()),
-                    "hold its network namespace",
-                )
-                .caused_by(error)
-            })?;
-        Ok(NamespaceHandle {
-            path: namespace.path().to_owned(),
-            descriptor,
-        })
+        handle(sandbox_id, &namespace)
+    }
+
+    async fn adopt(
+        &self,
+        sandbox_id: &str,
+        namespace: OwnedFd,
+        sysctls: &BTreeMap<String, String>,
+    ) -> Result<NamespaceHandle, PodError> {
+        let namespace = self
+            .network
+            .adopt_namespace(sandbox_id, namespace, sysctls)
+            .await
+            .map_err(|error| told(sandbox_id, "take over its network namespace", error))?;
+        handle(sandbox_id, &namespace)
     }
 
     async fn attach(
@@ -133,6 +135,21 @@ impl SandboxNetworks for NodeNetworks {
             facts,
         }
     }
+}
+
+fn handle(sandbox_id: &str, namespace: &NetworkNamespace) -> Result<NamespaceHandle, PodError> {
+    let descriptor = namespace.descriptor().try_clone_to_owned();
+    Ok(NamespaceHandle {
+        path: namespace.path().to_owned(),
+        descriptor: descriptor.map_err(|error| {
+            PodError::new(
+                PodErrorKind::ResourceExhausted,
+                Subject::Sandbox(sandbox_id.to_owned()),
+                "hold its network namespace",
+            )
+            .caused_by(error)
+        })?,
+    })
 }
 
 /// What the network is told about a pod.

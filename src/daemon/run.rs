@@ -216,6 +216,7 @@ fn settings(config: &Config, inherited: &Inherited, host: &Host, cgroups: &Cgrou
         bounding_capabilities: host.bounding_capabilities,
         lowest_oom_score_adj: host.lowest_oom_score_adj,
         device_rules: host::device_rules(cgroups),
+        user_namespaces: host::has_user_namespaces(),
         config_json: config_json(config),
         facts: host::facts(host, cgroups),
     }

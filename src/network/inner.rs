@@ -2,7 +2,7 @@
 //! what was prepared for it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::attachment::Attachment;
@@ -128,22 +128,31 @@ impl Inner {
         {
             return Ok(taken);
         }
-        // The built-in network has no IPv6 router, so a packet that claims to come from one comes from a pod.
-        let advertisements = match way {
-            Ok(Way::BuiltIn(_)) => RouterAdvertisements::Ignored,
-            Ok(Way::Cni(..)) | Err(_) => RouterAdvertisements::AsTheKernel,
-        };
-        self.ledger.begin_namespace(sandbox, path.clone())?;
-        let made = namespace::create(advertisements).and_then(|namespace| namespace.bind(&path));
+        let advertisements = advertisements(&way);
+        let namespace = self.begin(sandbox, &path, || {
+            namespace::create(advertisements)?.bind(&path)
+        })?;
+        Ok(Taken {
+            namespace,
+            missing: sysctls,
+        })
+    }
+
+    /// Records a namespace while it is made; one that could not be is forgotten.
+    pub(super) fn begin(
+        &self,
+        sandbox: &str,
+        path: &Path,
+        make: impl FnOnce() -> Result<NetworkNamespace, NetworkError>,
+    ) -> Result<NetworkNamespace, NetworkError> {
+        self.ledger.begin_namespace(sandbox, path.to_owned())?;
+        let made = make();
         if let Err(error) = &made
             && !matches!(error, NetworkError::NamespaceExists { .. })
         {
             self.ledger.end_namespace(sandbox)?;
         }
-        Ok(Taken {
-            namespace: made?,
-            missing: sysctls,
-        })
+        made
     }
 
     /// What attaches the next pod. While CNI does, the built-in network makes nothing ahead.
@@ -250,4 +259,12 @@ pub(super) fn open(
         recovery::remove_leftover(&inner.records, sandbox, record)?;
     }
     Ok((inner, used))
+}
+
+/// The built-in network has no IPv6 router, so a packet that claims to come from one comes from a pod.
+pub(super) fn advertisements(way: &Result<Way<'_>, NetworkError>) -> RouterAdvertisements {
+    match way {
+        Ok(Way::BuiltIn(_)) => RouterAdvertisements::Ignored,
+        Ok(Way::Cni(..)) | Err(_) => RouterAdvertisements::AsTheKernel,
+    }
 }

@@ -156,6 +156,34 @@ fn create_on_this_thread(
     })
 }
 
+/// Takes over a namespace that another has made, in a user namespace, and brings `lo` up in it. It has no path yet.
+pub(super) fn adopt(
+    descriptor: OwnedFd,
+    advertisements: RouterAdvertisements,
+) -> Result<NetworkNamespace, NetworkError> {
+    let namespace = NetworkNamespace {
+        path: PathBuf::new(),
+        descriptor: Arc::new(descriptor),
+        routes: Arc::default(),
+    };
+    if advertisements == RouterAdvertisements::Ignored {
+        namespace
+            .inside("set accept_ra to 0", || {
+                sysctl::ignore_router_advertisements("default")
+            })?
+            .map_err(|source| namespace.failed("set accept_ra to 0", source))?;
+    }
+    let mut routes = namespace.routes()?;
+    routes
+        .set_up(LOOPBACK)
+        .map_err(|errno| namespace.failed("bring lo up", errno.into()))?;
+    *namespace
+        .routes
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = Some(routes);
+    Ok(namespace)
+}
+
 /// Creates the file that the namespace is bound to. A file without a namespace is what a crash left, and used.
 fn occupy(path: &Path) -> Result<(), NetworkError> {
     let created = OpenOptions::new()

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::bridge;
 use super::built_in::BuiltInNetwork;
 use super::config::{Mode, NetworkConfig};
 use super::error::NetworkError;
-use super::inner::{Inner, Way, open};
+use super::inner::{Inner, Way, advertisements, open};
 use super::ledger::Begun;
 use super::namespace::{self, NetworkNamespace};
 use super::port::HostPort;
@@ -128,6 +129,36 @@ impl Network {
                 namespace.inside("set sysctls", || sysctl::apply(&missing))??;
             }
             Ok(namespace)
+        })
+        .await
+    }
+
+    /// Takes over the network namespace that a sandbox has made inside its user namespace: brings `lo` up, sets the sysctls,
+    /// and binds it to its path.
+    ///
+    /// # Errors
+    ///
+    /// As [`Network::create_namespace_with`].
+    pub async fn adopt_namespace(
+        &self,
+        sandbox: &str,
+        descriptor: OwnedFd,
+        sysctls: &BTreeMap<String, String>,
+    ) -> Result<NetworkNamespace, NetworkError> {
+        let path = self.namespace_path(sandbox)?;
+        for name in sysctls.keys() {
+            sysctl::path(name)?;
+        }
+        let inner = Arc::clone(&self.inner);
+        let (sandbox, sysctls) = (sandbox.to_owned(), sysctls.clone());
+        blocking("take over a network namespace", move || {
+            inner.prepare_directory()?;
+            let advertisements = advertisements(&inner.way());
+            inner.begin(&sandbox, &path, || {
+                let namespace = namespace::adopt(descriptor, advertisements)?;
+                namespace.inside("set sysctls", || sysctl::apply(&sysctls))??;
+                namespace.bind(&path)
+            })
         })
         .await
     }

@@ -53,6 +53,8 @@ pub struct NamespacePaths {
     pub ipc: String,
     /// UTS namespace of the pod.
     pub uts: String,
+    /// User namespace of the pod.
+    pub user: String,
     /// Pid namespace that the pod shares.
     pub pid: String,
     /// Pid namespace of the container `target_id`, which the caller has found running in this pod; else empty.
@@ -94,6 +96,9 @@ pub struct RequestedDevice {
     pub node: DeviceNode,
     /// A subset of `rwm`.
     pub permissions: String,
+    /// Where the host has the node; empty: at the same path.
+    #[serde(default)]
+    pub host_path: String,
 }
 
 /// Does anything keep a container from devices that its rules do not name?

@@ -24,6 +24,7 @@ mod specification;
 mod tests;
 mod unsupported;
 mod user;
+mod user_namespace;
 
 pub use capabilities::capability_bits;
 pub use container_config::*;
@@ -36,3 +37,4 @@ pub use sandbox_config::*;
 pub use specification::{Calculated, specification};
 pub use unsupported::refuse_sandbox;
 pub use user::UserRequest;
+pub use user_namespace::{IDMAP, check_user_namespace};

@@ -8,7 +8,8 @@ use super::container_config::{ImageSpec, Mount, MountPropagation};
 use super::error::OciError;
 use super::input::Input;
 use super::paths;
-use super::sandbox_config::NamespaceMode;
+use super::sandbox_config::{NamespaceMode, UserNamespaceOptions};
+use super::user_namespace::{self, IDMAP};
 
 /// Mounts of a container.
 #[derive(Debug)]
@@ -37,6 +38,9 @@ pub const IMAGE: &str = "image";
 /// How the option of such a mount begins that says which part of the image is mounted.
 pub const SUB_PATH: &str = "subpath=";
 
+/// The group `tty` of nearly every image: `gid=5` below.
+const TTY_GROUP: u32 = 5;
+
 /// The mount options that CRI knows (KEP-5855).
 const OPTIONS: [&str; 3] = ["noexec", "nodev", "nosuid"];
 
@@ -48,7 +52,8 @@ pub(super) fn mounts(input: &Input<'_>) -> Result<Mounts, OciError> {
             .iter()
             .any(|mount| mount.destination() == &PathBuf::from(destination))
     };
-    let mut mounts: Vec<SpecMount> = standard(input.container.security.privileged)
+    let user = input.sandbox.security.namespaces.own_user();
+    let mut mounts: Vec<SpecMount> = standard(input.container.security.privileged, user)
         .into_iter()
         // A /dev of the request's own comes with what is below it.
         .filter(|mount| !(taken("/dev") && mount.destination().starts_with("/dev")))
@@ -73,7 +78,9 @@ pub(super) fn mounts(input: &Input<'_>) -> Result<Mounts, OciError> {
             continue;
         }
         let source = format!("{}/{number}", input.volumes_directory);
-        mounts.push(bind(&destination, &source, &["rprivate", "rw"]));
+        let mut options = vec!["rprivate", "rw"];
+        options.extend(user.map(|_| IDMAP));
+        mounts.push(bind(&destination, &source, &options));
         image_volumes.push(ImageVolume {
             destination,
             source,
@@ -90,9 +97,20 @@ pub(super) fn mounts(input: &Input<'_>) -> Result<Mounts, OciError> {
 }
 
 /// OCI config-linux.md, Default Filesystems.
-fn standard(privileged: bool) -> Vec<SpecMount> {
+fn standard(privileged: bool, user: Option<&UserNamespaceOptions>) -> Vec<SpecMount> {
     let access = access(!privileged);
     let guarded = ["nosuid", "noexec", "nodev"];
+    let mut terminals = vec![
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+    ];
+    // A group that the user namespace does not have would be refused.
+    if user.is_none_or(|user| user.gids.iter().all(|gids| gids.length > TTY_GROUP)) {
+        terminals.push("gid=5");
+    }
     vec![
         mount("/proc", "proc", "proc", &guarded),
         mount(
@@ -101,19 +119,7 @@ fn standard(privileged: bool) -> Vec<SpecMount> {
             "tmpfs",
             &["nosuid", "strictatime", "mode=755", "size=65536k"],
         ),
-        mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &[
-                "nosuid",
-                "noexec",
-                "newinstance",
-                "ptmxmode=0666",
-                "mode=0620",
-                "gid=5",
-            ],
-        ),
+        mount("/dev/pts", "devpts", "devpts", &terminals),
         mount("/dev/mqueue", "mqueue", "mqueue", &guarded),
         mount(
             "/sys",
@@ -202,6 +208,9 @@ fn one_requested(index: usize, mount: &Mount, input: &Input<'_>) -> Result<SpecM
         }
     });
     options.extend(mount_options(index, mount)?);
+    if user_namespace::is_mapped(index, mount, input)? {
+        options.push(IDMAP);
+    }
     Ok(bind(&destination, source, &options))
 }
 
@@ -246,6 +255,8 @@ fn image_mount(
         options.push(&sub_path);
     }
     options.extend(mount_options(index, mount)?);
+    // All images of a pod with a user namespace are mapped; this only checks what is asked.
+    user_namespace::is_mapped(index, mount, input)?;
     let destination = paths::clean(&mount.container_path);
     Ok(self::mount(&destination, IMAGE, source, &options))
 }

@@ -93,6 +93,9 @@ pub(super) fn in_specification(
         namespace(LinuxNamespaceType::Mount, None),
         namespace(LinuxNamespaceType::Cgroup, None),
     ];
+    if input.sandbox.security.namespaces.own_user().is_some() {
+        list.push(namespace(LinuxNamespaceType::User, Some(&paths.user)));
+    }
     for (kind, origin, path) in [
         (LinuxNamespaceType::Pid, namespaces.pid, &paths.pid),
         (LinuxNamespaceType::Ipc, namespaces.ipc, &paths.ipc),

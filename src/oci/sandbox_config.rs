@@ -140,6 +140,16 @@ pub struct NamespaceOptions {
     pub user: Option<UserNamespaceOptions>,
 }
 
+impl NamespaceOptions {
+    /// The pod's user namespace, if it has one of its own.
+    #[must_use]
+    pub fn own_user(&self) -> Option<&UserNamespaceOptions> {
+        self.user
+            .as_ref()
+            .filter(|user| user.mode != NamespaceMode::Node)
+    }
+}
+
 /// CRI `SELinuxOption`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -1,5 +1,8 @@
 //! The whole specification, put together.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use oci_spec::runtime::{Linux, LinuxSeccomp, Process, Root, Spec, User};
 
 use super::annotations::annotations;
@@ -15,6 +18,7 @@ use super::sandbox_config::SecurityProfile;
 use super::signal::stop_signal;
 use super::unsupported;
 use super::user::{UserRequest, user};
+use super::user_namespace;
 use crate::seccomp;
 
 /// The version of the OCI runtime specification that is written (`rro` needs 1.1).
@@ -33,6 +37,8 @@ pub struct Calculated {
     pub stop_signal: i32,
     /// Volumes of the image that have no mount of the request: the caller makes their directories.
     pub image_volumes: Vec<ImageVolume>,
+    /// Where the host has the nodes of devices, by their path in the container, if that is another.
+    pub device_sources: BTreeMap<PathBuf, String>,
     /// Where the namespaces come from.
     pub namespaces: ContainerNamespaces,
     /// What the container does not get because the daemon lacks it: for the log and `doctor`.
@@ -52,6 +58,7 @@ pub fn specification(input: &Input<'_>) -> Result<Calculated, OciError> {
             sandbox_id: input.sandbox_id.to_owned(),
         });
     }
+    let user_namespace = user_namespace::user_namespace(input)?;
     let environment = process::environment(input)?;
     let user = user(input)?;
     let (capabilities, mut lowered) = capabilities(&container.security, input.host)?;
@@ -92,6 +99,10 @@ pub fn specification(input: &Input<'_>) -> Result<Calculated, OciError> {
     specification.set_annotations(Some(annotations(input)));
     let mut linux = linux(input, namespaces, mounts.root_propagation)?;
     linux.set_seccomp(seccomp(input, bounding));
+    if let Some(user) = user_namespace {
+        linux.set_uid_mappings(Some(user_namespace::in_specification(&user.uids)));
+        linux.set_gid_mappings(Some(user_namespace::in_specification(&user.gids)));
+    }
     specification.set_linux(Some(linux));
     Ok(Calculated {
         specification,
@@ -99,6 +110,7 @@ pub fn specification(input: &Input<'_>) -> Result<Calculated, OciError> {
         user,
         stop_signal: stop_signal(input)?,
         image_volumes: mounts.image_volumes,
+        device_sources: device_sources(input),
         namespaces,
         lowered,
     })
@@ -142,6 +154,18 @@ fn seccomp(input: &Input<'_>, capabilities: u64) -> Option<LinuxSeccomp> {
         Some(SecurityProfile::RuntimeDefault) => Some(seccomp::default_profile(capabilities)),
         Some(SecurityProfile::Localhost(_)) => input.seccomp.cloned(),
     }
+}
+
+fn device_sources(input: &Input<'_>) -> BTreeMap<PathBuf, String> {
+    let devices = input
+        .devices
+        .iter()
+        .filter(|device| !device.host_path.is_empty());
+    let sources = devices.map(|device| {
+        let path = super::paths::clean(&device.node.path);
+        (path.into(), device.host_path.clone())
+    });
+    sources.collect()
 }
 
 /// What can be said of the user before the container's own user database is read.

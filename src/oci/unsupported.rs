@@ -1,18 +1,14 @@
 //! The one list of what the CRI can ask and Carpel does not have yet: refused by name, never ignored.
 
-use super::container_config::Mount;
 use super::error::OciError;
 use super::input::Input;
-use super::sandbox_config::{
-    NamespaceMode, NamespaceOptions, SandboxConfig, SecurityProfile, SelinuxOptions,
-};
+use super::sandbox_config::{SandboxConfig, SecurityProfile, SelinuxOptions};
 
 const CONTAINER: &str = "linux.security_context";
 
-/// Refuses a container with user namespaces, confinement, idmapped mounts, or CDI devices.
+/// Refuses a container with confinement or CDI devices.
 pub(super) fn refuse(input: &Input<'_>) -> Result<(), OciError> {
     let security = &input.container.security;
-    user_namespace(CONTAINER, &security.namespaces)?;
     if !security.privileged {
         profile(CONTAINER, "apparmor", security.apparmor.as_ref())?;
         selinux(CONTAINER, security.selinux.as_ref())?;
@@ -20,20 +16,16 @@ pub(super) fn refuse(input: &Input<'_>) -> Result<(), OciError> {
     if let Some(device) = input.container.cdi_devices.first() {
         return Err(unsupported("CDI_devices", device));
     }
-    for (index, mount) in input.container.mounts.iter().enumerate() {
-        mount_of_later(index, mount)?;
-    }
     Ok(())
 }
 
-/// Refuses a sandbox whose containers would be refused, or whose own confinement does not exist yet.
+/// Refuses a sandbox whose containers would be refused.
 ///
 /// # Errors
 ///
 /// The first field that is not supported.
 pub fn refuse_sandbox(sandbox: &SandboxConfig) -> Result<(), OciError> {
     let security = &sandbox.security;
-    user_namespace(CONTAINER, &security.namespaces)?;
     if security.privileged {
         return Ok(());
     }
@@ -45,16 +37,6 @@ fn unsupported(field: impl Into<String>, value: impl Into<String>) -> OciError {
     OciError::Unsupported {
         field: field.into(),
         value: value.into(),
-    }
-}
-
-fn user_namespace(field: &str, namespaces: &NamespaceOptions) -> Result<(), OciError> {
-    match &namespaces.user {
-        Some(user) if user.mode != NamespaceMode::Node => Err(unsupported(
-            format!("{field}.namespace_options.userns_options"),
-            format!("a user namespace ({:?})", user.mode),
-        )),
-        Some(_) | None => Ok(()),
     }
 }
 
@@ -88,14 +70,4 @@ fn selinux(field: &str, options: Option<&SelinuxOptions>) -> Result<(), OciError
         )),
         Some(_) | None => Ok(()),
     }
-}
-
-fn mount_of_later(index: usize, mount: &Mount) -> Result<(), OciError> {
-    if mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty() {
-        return Ok(());
-    }
-    Err(unsupported(
-        format!("mounts[{index}].uidMappings"),
-        format!("an idmapped mount at {:?}", mount.container_path),
-    ))
 }

@@ -250,6 +250,7 @@ fn add_device(devices: &mut Vec<RequestedDevice>, device: &Device) -> Result<(),
         devices.push(RequestedDevice {
             node,
             permissions: device.permissions.clone(),
+            host_path: device.host_path.clone(),
         });
         return Ok(());
     }
@@ -261,6 +262,7 @@ fn add_device(devices: &mut Vec<RequestedDevice>, device: &Device) -> Result<(),
     let mut nodes = Vec::new();
     host_devices(Path::new(&device.host_path), &mut nodes);
     for mut node in nodes {
+        let host_path = node.path.clone();
         if let Some(below) = node
             .path
             .strip_prefix(device.host_path.trim_end_matches('/'))
@@ -270,6 +272,7 @@ fn add_device(devices: &mut Vec<RequestedDevice>, device: &Device) -> Result<(),
         devices.push(RequestedDevice {
             node,
             permissions: device.permissions.clone(),
+            host_path,
         });
     }
     Ok(())

@@ -188,6 +188,7 @@ fn calculate(
             network: text(pod.network_namespace.clone()),
             ipc: namespace("ipc"),
             uts: namespace("uts"),
+            user: namespace("user"),
             pid: namespace("pid"),
             target_pid: if target == 0 {
                 String::new()

@@ -11,7 +11,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::error::PodErrorKind;
 use super::record::PodDirectories;
-use crate::oci::{DnsConfig, NamespaceMode, SandboxConfig};
+use crate::oci::{DnsConfig, IdMapping, NamespaceMode, SandboxConfig};
 use crate::persist::{self, Durability, PersistError};
 
 /// A file of the pod that could not be made or removed.
@@ -22,6 +22,19 @@ pub(super) enum FileError {
     Directory {
         /// The folder.
         path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file could not be given to the root of the pod's user namespace.
+    #[error("give {path} to {user}:{group}")]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// User.
+        user: u32,
+        /// Group.
+        group: u32,
         /// Why.
         #[source]
         source: io::Error,
@@ -74,6 +87,7 @@ impl FileError {
         match self {
             Self::Write(error) => error.kind() == persist::ErrorKind::DiskFull,
             Self::Directory { source, .. }
+            | Self::Owner { source, .. }
             | Self::Mount { source, .. }
             | Self::Unmount { source, .. }
             | Self::Remove { source, .. } => matches!(
@@ -146,8 +160,31 @@ pub(super) fn write_pod_files(
         // A new file each: nothing is replaced, so the rename costs no flush.
         persist::replace(&directories.live.join(name), content, Durability::Rename)?;
         make_readable(&directories.live.join(name))?;
+        give_to_root(config, &directories.live.join(name))?;
     }
     Ok(())
+}
+
+/// The pod's root as the node knows it: user and group.
+pub(super) fn root_of(config: &SandboxConfig) -> (u32, u32) {
+    let first = |mappings: &[IdMapping]| mappings.first().map_or(0, |mapping| mapping.host_id);
+    let user = config.security.namespaces.own_user();
+    user.map_or((0, 0), |user| (first(&user.uids), first(&user.gids)))
+}
+
+/// Gives a file of the pod to the root of its user namespace.
+fn give_to_root(config: &SandboxConfig, path: &Path) -> Result<(), FileError> {
+    let (user, group) = root_of(config);
+    if (user, group) == (0, 0) {
+        return Ok(());
+    }
+    let given = std::os::unix::fs::chown(path, Some(user), Some(group));
+    given.map_err(|source| FileError::Owner {
+        path: path.to_owned(),
+        user,
+        group,
+        source,
+    })
 }
 
 const DEFAULT_HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
@@ -226,11 +263,15 @@ fn resolver_lines(dns: &DnsConfig) -> String {
 }
 
 /// Mounts the pod's /dev/shm.
-pub(super) fn mount_shm(directories: &PodDirectories, size_bytes: u64) -> Result<(), FileError> {
+pub(super) fn mount_shm(
+    directories: &PodDirectories,
+    size_bytes: u64,
+    (user, group): (u32, u32),
+) -> Result<(), FileError> {
     let path = directories.shm();
     make_directory(&path)?;
-    let options =
-        std::ffi::CString::new(format!("mode=1777,size={size_bytes}")).unwrap_or_default();
+    let options = format!("mode=1777,size={size_bytes},uid={user},gid={group}");
+    let options = std::ffi::CString::new(options).unwrap_or_default();
     mount(
         "shm",
         &path,

@@ -37,6 +37,13 @@ pub trait SandboxNetworks: Debug + Send + Sync {
         sandbox_id: &str,
         sysctls: &BTreeMap<String, String>,
     ) -> Result<NamespaceHandle, PodError>;
+    /// Takes over the namespace that the infra process has made inside the pod's user namespace, and sets its sysctls.
+    async fn adopt(
+        &self,
+        sandbox_id: &str,
+        namespace: OwnedFd,
+        sysctls: &BTreeMap<String, String>,
+    ) -> Result<NamespaceHandle, PodError>;
     /// Attaches it as its configuration asks (host ports); the addresses, the main one first.
     async fn attach(
         &self,
@@ -324,6 +331,8 @@ pub struct PodSettings {
     pub lowest_oom_score_adj: i32,
     /// Are device rules in force on this host?
     pub device_rules: DeviceRules,
+    /// Can pods have user namespaces of their own here?
+    pub user_namespaces: bool,
     /// The whole configuration as JSON, for Status.
     pub config_json: String,
     /// Facts of the host, for Status.

@@ -469,6 +469,7 @@ impl Pods {
         RuntimeReport {
             network_trouble: network.trouble,
             runtime_trouble: None,
+            user_namespaces: self.parts.settings.user_namespaces,
             config_json: self.parts.settings.config_json.clone(),
             facts,
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use carpel_shim_protocol::message::{CreateSandbox, NamespaceSource, Sysctl};
+use carpel_shim_protocol::message::{self, CreateSandbox, NamespaceSource, Sysctl};
 use tokio::task::JoinHandle;
 
 use super::error::{PodError, PodErrorKind, Subject};
@@ -20,14 +20,14 @@ use super::procedure::{
 use super::record::{self, SandboxRecord, VERSION};
 use super::resources::{Held, in_files, release_all};
 use super::sysctls;
-use crate::oci::{NamespaceMode, SandboxConfig};
+use crate::oci::{IdMapping, NamespaceMode, SandboxConfig, check_user_namespace};
 use crate::shim_client::{Connected, ShimClient};
 
 /// The whole procedure. The shim starts as soon as it has a cgroup, beside the pod's files and network, as neither needs
 /// the other; no process of the pod itself is there before the network is.
 pub(super) async fn run(context: Context) -> Outcome {
     let mut build = Build::new(context);
-    for (position, step) in STEPS.iter().enumerate() {
+    for (position, step) in build.steps.iter().enumerate() {
         let slot = Arc::clone(&build.context.slot);
         let taken = slot.stages.run(step.taken_as(), build.take(*step)).await;
         if let Err(error) = taken {
@@ -50,8 +50,19 @@ const STEPS: [Held; 6] = [
     Held::Processes,
 ];
 
+/// With a user namespace the infra process makes the network namespace too, so that it is owned by that.
+const STEPS_WITH_USER_NAMESPACE: [Held; 6] = [
+    Held::Directories,
+    Held::SharedMemory,
+    Held::ShimCgroup,
+    Held::Cgroups,
+    Held::Processes,
+    Held::Network,
+];
+
 struct Build {
     context: Context,
+    steps: &'static [Held; 6],
     cgroups: Option<SandboxCgroups>,
     namespace: Option<NamespaceHandle>,
     addresses: Vec<IpAddr>,
@@ -63,8 +74,14 @@ struct Build {
 
 impl Build {
     fn new(context: Context) -> Self {
+        let config = Arc::clone(&context.slot.pod().config);
+        let steps = match config.security.namespaces.own_user() {
+            Some(_) => &STEPS_WITH_USER_NAMESPACE,
+            None => &STEPS,
+        };
         Self {
             context,
+            steps,
             cgroups: None,
             namespace: None,
             addresses: Vec::new(),
@@ -88,13 +105,19 @@ impl Build {
 
     /// Gives back what the steps up to and with this one have taken, the failed one perhaps half.
     async fn undo(&mut self, position: usize, error: PodError) -> Failure {
-        let mut taken: Vec<Held> = STEPS.iter().take(position + 1).rev().copied().collect();
+        let mut taken: Vec<Held> = self
+            .steps
+            .iter()
+            .take(position + 1)
+            .rev()
+            .copied()
+            .collect();
         if self.starting.is_some() {
             // It has begun before its turn: let it arrive, so that it can be ended in order.
             if let Ok(connected) = self.started().await {
                 self.context.slot.set_shim(Some(connected.client.clone()));
             }
-            taken = STEPS.iter().rev().copied().collect();
+            taken = self.steps.iter().rev().copied().collect();
         }
         match release_all(&self.context, &taken).await {
             Ok(()) => Failure::clean(error),
@@ -167,7 +190,7 @@ impl Build {
                 files::make_log_directory(config.log_directory.as_ref())?;
             }
             match own_ipc {
-                true => files::mount_shm(&directories, size_bytes),
+                true => files::mount_shm(&directories, size_bytes, files::root_of(&config)),
                 false => Ok(()),
             }
         })
@@ -193,12 +216,28 @@ impl Build {
         }
         let wanted = network_sysctls(&config, self.context.parts.settings.default_sysctls);
         let networks = &self.context.parts.networks;
-        let namespace = networks.create(self.context.id(), &wanted).await?;
+        let namespace = match config.security.namespaces.own_user() {
+            Some(_) => {
+                let made = self.network_of_infra()?;
+                networks.adopt(self.context.id(), made, &wanted).await?
+            }
+            None => networks.create(self.context.id(), &wanted).await?,
+        };
         self.addresses = networks
             .attach(self.context.id(), &namespace, &config)
             .await?;
         self.namespace = Some(namespace);
         Ok(())
+    }
+
+    /// The network namespace that the infra process was born with.
+    fn network_of_infra(&self) -> Result<OwnedFd, PodError> {
+        let path = format!("/proc/{}/ns/net", self.infra_pid);
+        let opened = std::fs::File::open(path).map(OwnedFd::from);
+        opened.map_err(|error| {
+            let step = "open the network namespace of its infra process";
+            PodError::new(PodErrorKind::Internal, self.context.subject(), step).caused_by(error)
+        })
     }
 
     async fn start_processes(&mut self) -> Result<(), PodError> {
@@ -274,11 +313,13 @@ impl Build {
             infra_cgroup: cgroups.map_or_else(String::new, |groups| path(groups.infra)),
             nofile_soft: soft,
             nofile_hard: hard,
-            network: if network.is_none() {
-                NamespaceSource::Host.into()
-            } else {
-                NamespaceSource::Descriptor.into()
+            network: match (&network, namespaces.own_user()) {
+                (Some(_), _) => NamespaceSource::Descriptor.into(),
+                (None, Some(_)) => NamespaceSource::New.into(),
+                (None, None) => NamespaceSource::Host.into(),
             },
+            uid_mappings: mappings(namespaces.own_user().map(|user| &user.uids)),
+            gid_mappings: mappings(namespaces.own_user().map(|user| &user.gids)),
             ipc: own(namespaces.ipc).into(),
             // Host network implies the host's uts namespace (CRI NamespaceOption, as both peers).
             uts: own(namespaces.network).into(),
@@ -308,6 +349,16 @@ impl Build {
     }
 }
 
+fn mappings(mappings: Option<&Vec<IdMapping>>) -> Vec<message::IdMapping> {
+    let mappings = mappings.into_iter().flatten();
+    let mappings = mappings.map(|mapping| message::IdMapping {
+        container_id: mapping.container_id,
+        host_id: mapping.host_id,
+        length: mapping.length,
+    });
+    mappings.collect()
+}
+
 /// The sysctls of the network namespace: the pod's, over containerd's defaults.
 fn network_sysctls(config: &SandboxConfig, defaults: DefaultSysctls) -> BTreeMap<String, String> {
     let mut wanted = BTreeMap::new();
@@ -330,7 +381,7 @@ fn network_sysctls(config: &SandboxConfig, defaults: DefaultSysctls) -> BTreeMap
 /// Refuses what cannot become a sandbox, before anything is done.
 ///
 /// # Errors
-/// `InvalidArgument`, `NotFound` for an unknown handler, `Unimplemented` for a user namespace.
+/// `InvalidArgument`, `NotFound` for an unknown handler.
 pub(super) fn check(config: &SandboxConfig, runtime_handler: &str) -> Result<(), PodError> {
     let invalid =
         |step: String| PodError::new(PodErrorKind::InvalidArgument, subject_of(config), step);
@@ -348,15 +399,7 @@ pub(super) fn check(config: &SandboxConfig, runtime_handler: &str) -> Result<(),
     if security.run_as_group.is_some() && security.run_as_user.is_none() {
         return Err(invalid("run_as_group is given without run_as_user".into()));
     }
-    if let Some(user) = &security.namespaces.user
-        && user.mode != NamespaceMode::Node
-    {
-        return Err(PodError::new(
-            PodErrorKind::Unimplemented,
-            subject_of(config),
-            "user namespaces (userns_options) are not built yet",
-        ));
-    }
+    check_user_namespace(config).map_err(|error| invalid(error.to_string()))?;
     host_ports::check(config).map_err(invalid)?;
     sysctls::check(config).map_err(invalid)
 }

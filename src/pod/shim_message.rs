@@ -6,7 +6,9 @@ use carpel_shim_protocol::message::{self, ContainerNamespace};
 use oci_spec::runtime::{Capabilities, LinuxDeviceType, Spec};
 
 use super::parts::PreparedImages;
-use crate::oci::{Calculated, ContainerConfig, IMAGE, NamespaceOrigin, SUB_PATH, capability_bits};
+use crate::oci::{
+    Calculated, ContainerConfig, IDMAP, IMAGE, NamespaceOrigin, SUB_PATH, capability_bits,
+};
 use crate::seccomp::Filter;
 
 /// What the message is made of.
@@ -40,6 +42,7 @@ pub(super) fn create_container(container: &Container<'_>) -> message::CreateCont
         root: Some(root(container)),
         mounts: mounts(specification, container.images),
         process: Some(process(calculated, container.filter)),
+        user_namespace: linux.uid_mappings().is_some(),
         network: namespace(calculated.namespaces.network).into(),
         ipc: namespace(calculated.namespaces.ipc).into(),
         uts: namespace(calculated.namespaces.uts).into(),
@@ -51,7 +54,7 @@ pub(super) fn create_container(container: &Container<'_>) -> message::CreateCont
         private_cgroup_namespace: true,
         masked_paths: linux.masked_paths().clone().unwrap_or_default(),
         readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
-        devices: devices(&linux),
+        devices: devices(&linux, calculated),
         stdin: container.config.stdin,
         stdin_once: container.config.stdin_once,
         // The specification says rslave and rshared, the protocol without the r.
@@ -86,6 +89,9 @@ fn mounts(specification: &Spec, images: &PreparedImages) -> Vec<message::Mount> 
                 options: mount.options().clone().unwrap_or_default(),
                 ..message::Mount::default()
             };
+            let options = message.options.len();
+            message.options.retain(|option| option != IDMAP);
+            message.idmapped = message.options.len() < options;
             if message.r#type == IMAGE {
                 add_image(&mut message, images);
             }
@@ -157,7 +163,7 @@ fn bits(set: Option<&Capabilities>) -> u64 {
     set.map_or(0, capability_bits)
 }
 
-fn devices(linux: &oci_spec::runtime::Linux) -> Vec<message::Device> {
+fn devices(linux: &oci_spec::runtime::Linux, calculated: &Calculated) -> Vec<message::Device> {
     linux
         .devices()
         .iter()
@@ -175,6 +181,11 @@ fn devices(linux: &oci_spec::runtime::Linux) -> Vec<message::Device> {
             mode: device.file_mode().unwrap_or(0o666),
             uid: device.uid().unwrap_or(0),
             gid: device.gid().unwrap_or(0),
+            host_path: calculated
+                .device_sources
+                .get(device.path())
+                .cloned()
+                .unwrap_or_default(),
         })
         .collect()
 }

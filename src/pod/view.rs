@@ -340,6 +340,8 @@ pub struct RuntimeReport {
     pub network_trouble: Option<(String, String)>,
     /// `None`: the runtime is ready; else reason and message.
     pub runtime_trouble: Option<(String, String)>,
+    /// Can pods have user namespaces of their own here?
+    pub user_namespaces: bool,
     /// The whole configuration as JSON, with `stateDir` (critest reads it).
     pub config_json: String,
     /// Host facts for `info`: kernel, cgroup controllers, lowered limits.

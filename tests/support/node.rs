@@ -119,6 +119,7 @@ impl Node {
                 bounding_capabilities: u64::MAX,
                 lowest_oom_score_adj: -1000,
                 device_rules: DeviceRules::Enforced,
+                user_namespaces: true,
                 config_json: String::new(),
                 facts: BTreeMap::new(),
             }),
@@ -179,6 +180,19 @@ impl SandboxNetworks for FakeNetworks {
         Ok(NamespaceHandle {
             path: format!("/run/netns/carpel-{id}").into(),
             descriptor: std::fs::File::open("/dev/null").unwrap().into(),
+        })
+    }
+
+    async fn adopt(
+        &self,
+        id: &str,
+        namespace: OwnedFd,
+        _sysctls: &BTreeMap<String, String>,
+    ) -> Result<NamespaceHandle, PodError> {
+        self.0.take(format!("namespace {id}"))?;
+        Ok(NamespaceHandle {
+            path: format!("/run/netns/carpel-{id}").into(),
+            descriptor: namespace,
         })
     }
 

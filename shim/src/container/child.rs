@@ -4,6 +4,8 @@
 //! with the host's privileges until `program` takes them. Not dumpable and without foreign descriptors before it joins
 //! any namespace of the pod. End of file on the control socket means exit, never exec.
 
+use crate::container::entry;
+use crate::container::entry::Entry;
 use crate::container::filesystem;
 use crate::container::image;
 use crate::container::plan;
@@ -58,6 +60,8 @@ pub(crate) struct Start<'a> {
     pub(crate) joined: Option<BorrowedFd<'a>>,
     /// An empty directory of the host, where the root is mounted; empty for an exec.
     pub(crate) root_place: &'a str,
+    /// The pod's user namespace, for a container: it is entered half-way.
+    pub(crate) entry: Option<Entry<BorrowedFd<'a>>>,
     pub(crate) ending: Ending,
 }
 
@@ -74,13 +78,23 @@ pub(crate) enum Ending {
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     joined: Option<OwnedFd>,
-    root: Option<OwnedFd>,
-    shared: VecDeque<OwnedFd>,
+    pub(crate) root: Option<OwnedFd>,
+    pub(crate) shared: VecDeque<OwnedFd>,
+    /// What was taken before the user namespace was entered: the root, then binds, images and devices.
+    pub(crate) trees: VecDeque<OwnedFd>,
     working_directory: Option<OwnedFd>,
     pub(crate) labels: Vec<(OwnedFd, String, LabelKind)>,
     pub(crate) user: ResolvedUser,
     terminal: Option<terminal::Terminal>,
     old_root: Option<mount::OldRoot>,
+}
+
+impl Prepared {
+    /// The tree that was taken for a step before the user namespace was entered.
+    fn tree_for(&mut self, step: &Step) -> Option<OwnedFd> {
+        plan::destination(step)?;
+        self.trees.pop_front()
+    }
 }
 
 /// Runs the child; it ends as the container's program, or exits.
@@ -90,6 +104,13 @@ pub(crate) fn run(child: &ChildProcess, start: &Start<'_>) -> ! {
     let [input, output, error] = start.standard;
     let mut kept = vec![input, output, error, start.control];
     kept.extend(start.joined);
+    kept.extend(start.entry.iter().map(|entry| entry.user_namespace));
+    kept.extend(
+        start
+            .entry
+            .iter()
+            .filter_map(|entry| entry.pid_namespace_of),
+    );
     let mut owned = match child.keep_only(&kept) {
         Ok(owned) => VecDeque::from(owned),
         Err(_error) => process::exit_now(FAILED),
@@ -98,11 +119,19 @@ pub(crate) fn run(child: &ChildProcess, start: &Start<'_>) -> ! {
         process::exit_now(FAILED);
     };
     let prepared = Prepared {
-        joined: owned.pop_front(),
+        joined: start.joined.and_then(|_| owned.pop_front()),
         ..Prepared::default()
     };
+    let entry = start.entry.as_ref().and_then(|entry| {
+        Some(Entry {
+            user_namespace: owned.pop_front()?,
+            root: entry.root,
+            pid_namespace_of: owned.pop_front(),
+            namespaces: entry.namespaces,
+        })
+    });
     let failure = match guarded.step(|| "become not dumpable".into()) {
-        Ok(()) => match go(start, prepared, &control) {
+        Ok(()) => match go(start, entry.as_ref(), prepared, &control) {
             Ok(never) => match never {},
             Err(failure) => failure,
         },
@@ -114,14 +143,20 @@ pub(crate) fn run(child: &ChildProcess, start: &Start<'_>) -> ! {
 
 fn go(
     start: &Start<'_>,
+    entry: Option<&Entry<OwnedFd>>,
     mut prepared: Prepared,
     control: &OwnedFd,
 ) -> Outcome<std::convert::Infallible> {
-    process::new_session().step(|| "make a session".into())?;
     // Modes of what is made are meant as they are.
     process::set_umask(0);
+    if let Some(entry) = entry {
+        entry::enter(start, entry, &mut prepared, control)?;
+    }
+    process::new_session().step(|| "make a session".into())?;
     for step in start.steps {
-        apply(step, start, &mut prepared, control)?;
+        if entry.is_none() || !entry::is_taken_outside(step) {
+            apply(step, start, &mut prepared, control)?;
+        }
     }
     if let Some(directory) = prepared.working_directory.take() {
         rustix::process::fchdir(&directory).step(|| "enter the working directory".into())?;
@@ -156,7 +191,7 @@ fn wait_for_release(control: &OwnedFd) {
     }
 }
 
-fn apply(
+pub(crate) fn apply(
     step: &Step,
     start: &Start<'_>,
     prepared: &mut Prepared,
@@ -167,6 +202,7 @@ fn apply(
         Step::OpenLabel { value, kind } => open_label(value, *kind, prepared),
         Step::OomScore(value) => set_oom_score(*value, control),
         Step::JoinPod(namespaces) => join(*namespaces, prepared),
+        Step::BecomeRoot => entry::become_root(),
         Step::OwnCgroupNamespace => namespace::unshare(Namespaces::CGROUP).step(named),
         Step::KeepShared { source, depth } => {
             let tree = mount::copy_tree(source, *depth).step(named)?;
@@ -176,6 +212,7 @@ fn apply(
         Step::LeavePropagation => {
             mount::set_propagation("/", Propagation::Slave, Depth::Recursive).step(named)
         }
+        Step::OverlayRoot { .. } if prepared.root.is_some() => Ok(()),
         Step::OverlayRoot { root, options } => {
             let root = filesystem::mount_overlay(root, options.as_ref(), start.root_place)?;
             prepared.root = Some(root);
@@ -189,9 +226,13 @@ fn apply(
                 None => prepared.root.insert(open_root()?),
             };
             let root = rustix::io::fcntl_dupfd_cloexec(root, 3).step(|| "copy the root".into())?;
-            match step {
-                Step::Image(volume) => image::mount(root.as_fd(), volume, start.root_place),
-                _ => apply_in_root(step, root.as_fd(), prepared),
+            match (step, prepared.tree_for(step)) {
+                (step, Some(tree)) => {
+                    let destination = plan::destination(step).unwrap_or_default();
+                    filesystem::place(root.as_fd(), destination, tree.as_fd())
+                }
+                (Step::Image(volume), None) => image::mount(root.as_fd(), volume, start.root_place),
+                (_, None) => apply_in_root(step, root.as_fd(), prepared),
             }
         }
     }
@@ -211,7 +252,8 @@ fn apply_in_root(step: &Step, root: BorrowedFd<'_>, prepared: &mut Prepared) -> 
                 Some(_) => None,
                 None => prepared.shared.pop_front(),
             };
-            filesystem::bind(root, bind, kept)
+            let tree = filesystem::bound_tree(bind, kept, None)?;
+            filesystem::place(root, &bind.destination, tree.as_fd())
         }
         Step::Device(device) => filesystem::make_device(root, device),
         Step::DeviceLinks => filesystem::make_device_links(root),
@@ -266,7 +308,7 @@ fn open_root() -> Outcome<OwnedFd> {
     rustix::fs::open("/", flags, Mode::empty()).step(|| "open the root".into())
 }
 
-fn join(namespaces: Namespaces, prepared: &Prepared) -> Outcome<()> {
+pub(crate) fn join(namespaces: Namespaces, prepared: &Prepared) -> Outcome<()> {
     let step = || format!("join namespaces {:#x}", namespaces.bits());
     match &prepared.joined {
         Some(process) => namespace::join_process(process.as_fd(), namespaces).step(step),

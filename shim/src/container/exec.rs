@@ -72,7 +72,7 @@ impl Server {
         }
         let process = request.process.as_ref();
         let process = process.ok_or_else(|| invalid(step(), "the process is missing"))?;
-        let steps = plan_exec(process)?;
+        let steps = plan_exec(process, container.in_user_namespace)?;
         let standard = streams(process, descriptors)?;
         let [input, output, error] = &standard;
         let (control, child_control) = socket::pair().step(|| "make a control socket".into())?;
@@ -83,6 +83,7 @@ impl Server {
             control: child_control.as_fd(),
             joined: Some(container.pidfd.as_fd()),
             root_place: "",
+            entry: None,
             ending: Ending::ExecuteAtOnce,
         };
         let first = container.pid;
@@ -139,7 +140,7 @@ impl Server {
                     let text = format!("exec {}: {}", exec.id, notice.text);
                     self.outbox.notice(text);
                 }
-                Heard::Report(Report::Ready(_), _) => {}
+                Heard::Report(Report::Ready(_) | Report::Born, _) => {}
                 Heard::End => {
                     if let Some(control) = exec.control.take() {
                         self.poller.remove(control.as_fd());
@@ -268,12 +269,18 @@ fn exec_started(pid: Pid) -> Answer {
     })
 }
 
-fn plan_exec(process: &Process) -> Outcome<Vec<Step>> {
+fn plan_exec(process: &Process, in_user_namespace: bool) -> Outcome<Vec<Step>> {
     plan::check_process(process)?;
     let mut steps = Vec::new();
     plan::plan_process_attributes(process, &mut steps);
     let all = Namespaces::NETWORK | Namespaces::IPC | Namespaces::UTS | Namespaces::CGROUP;
-    steps.push(Step::JoinPod(all | Namespaces::MOUNT));
+    if in_user_namespace {
+        steps.extend(process.rlimits.iter().copied().map(Step::Limit));
+        steps.push(Step::JoinPod(all | Namespaces::MOUNT | Namespaces::USER));
+        steps.push(Step::BecomeRoot);
+    } else {
+        steps.push(Step::JoinPod(all | Namespaces::MOUNT));
+    }
     steps.push(Step::ResolveUser(process.user.clone().unwrap_or_default()));
     let directory = match process.working_directory.as_str() {
         "" => "/".to_owned(),
@@ -286,7 +293,9 @@ fn plan_exec(process: &Process) -> Outcome<Vec<Step>> {
         }
     };
     steps.push(Step::ExistingDirectory(directory));
-    steps.extend(process.rlimits.iter().copied().map(Step::Limit));
+    if !in_user_namespace {
+        steps.extend(process.rlimits.iter().copied().map(Step::Limit));
+    }
     Ok(steps)
 }
 

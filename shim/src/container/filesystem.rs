@@ -78,8 +78,12 @@ pub(crate) fn mount_file_system(
     mount::mount(source, target.as_fd(), kind, flags, data).step(step)
 }
 
-/// Binds a path of the host, or a tree that was taken before.
-pub(crate) fn bind(root: BorrowedFd<'_>, bind: &Bind, kept: Option<OwnedFd>) -> Outcome<()> {
+/// A path of the host, or a tree that was taken before, as it will be mounted.
+pub(crate) fn bound_tree(
+    bind: &Bind,
+    kept: Option<OwnedFd>,
+    user_namespace: Option<BorrowedFd<'_>>,
+) -> Outcome<OwnedFd> {
     let destination = &bind.destination;
     let source = bind.source.as_deref().unwrap_or("a shared mount");
     let step = || format!("bind {source:?} at {destination:?}");
@@ -88,7 +92,13 @@ pub(crate) fn bind(root: BorrowedFd<'_>, bind: &Bind, kept: Option<OwnedFd>) -> 
         (_, Some(source)) => mount::copy_tree(source, bind.depth).step(step)?,
         (None, None) => return Err(invalid(step(), "no source")),
     };
-    let target = mount_point(root, destination, tree.as_fd()).step(step)?;
+    if bind.idmapped {
+        let step = || format!("show the owners of {source:?} through the user namespace");
+        match user_namespace {
+            Some(namespace) => mount::set_owner_mapping(tree.as_fd(), namespace).step(step)?,
+            None => return Err(invalid(step(), "the pod has none")),
+        }
+    }
     let (propagation, depth) = match bind.propagation {
         Some((propagation, depth)) => (Some(propagation), depth),
         None => (None, Depth::Single),
@@ -106,7 +116,14 @@ pub(crate) fn bind(root: BorrowedFd<'_>, bind: &Bind, kept: Option<OwnedFd>) -> 
             mount::set_attributes(tree.as_fd(), attributes, depth).step(step)?;
         }
     }
-    mount::place(tree.as_fd(), target.as_fd()).step(step)
+    Ok(tree)
+}
+
+/// Places a tree below the root; what is missing of the way is made.
+pub(crate) fn place(root: BorrowedFd<'_>, destination: &str, tree: BorrowedFd<'_>) -> Outcome<()> {
+    let step = || format!("place a mount at {destination:?}");
+    let target = mount_point(root, destination, tree).step(step)?;
+    mount::place(tree, target.as_fd()).step(step)
 }
 
 /// The place that `tree` is to be mounted at: a directory for a directory, else a file; made if it is missing.
@@ -143,7 +160,7 @@ pub(crate) fn make_device(root: BorrowedFd<'_>, device: &Device) -> Outcome<()> 
         Ok(()) => {}
         Err(Errno::PERM) => {
             let place = path::make_file(root, path, 0o666).step(step)?;
-            return mount::bind(path, place.as_fd()).step(step);
+            return mount::bind(host_path(device), place.as_fd()).step(step);
         }
         // The image's tmpfs is new, so a node that is there is one of this request: the later one holds.
         Err(Errno::EXIST) => {
@@ -156,6 +173,14 @@ pub(crate) fn make_device(root: BorrowedFd<'_>, device: &Device) -> Outcome<()> 
     let group = Some(rustix::fs::Gid::from_raw(device.gid));
     let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
     rustix::fs::chownat(&parent, name, owner, group, flags).step(step)
+}
+
+/// Where the host has the node.
+pub(crate) fn host_path(device: &Device) -> &str {
+    match device.host_path.as_str() {
+        "" => &device.path,
+        path => path,
+    }
 }
 
 /// The links that every /dev has (OCI runtime-spec, config-linux.md, "/dev symbolic links", and ptmx).

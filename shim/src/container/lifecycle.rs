@@ -4,6 +4,7 @@ use crate::cleaner;
 use crate::container::child::Ending;
 use crate::container::child::Start;
 use crate::container::child::ended_early;
+use crate::container::entry::Entry;
 use crate::container::plan;
 use crate::container::start;
 use crate::container::start::Birth;
@@ -26,8 +27,10 @@ use crate::poller::Token;
 use crate::report;
 use crate::report::Heard;
 use crate::report::Report;
+use crate::sandbox::Sandbox;
 use crate::server::Server;
 use crate::time;
+use crate::user_namespace::UserNamespace;
 use carpel_linux::namespace::Namespaces;
 use carpel_linux::process;
 use carpel_linux::signal;
@@ -109,6 +112,8 @@ impl Server {
         };
         let (control, child_control) = socket::pair().step(|| "make a control socket".into())?;
         let infra = sandbox.infra.as_ref().map(|(_, pidfd)| pidfd.as_fd());
+        let (namespaces, pid_namespace_of) = self.pid_namespace(create, infra)?;
+        let user_namespace = user_namespace(sandbox, create)?;
         let Streams {
             child,
             stdin,
@@ -122,9 +127,19 @@ impl Server {
             control: child_control.as_fd(),
             joined: infra,
             root_place: &sandbox.root_place(),
+            entry: user_namespace.map(|user_namespace| Entry {
+                user_namespace: user_namespace.descriptor.as_fd(),
+                root: user_namespace.root,
+                pid_namespace_of,
+                namespaces,
+            }),
             ending: Ending::WaitForRelease,
         };
-        let (namespaces, pid_namespace_of) = self.pid_namespace(create, infra)?;
+        // With a user namespace the child is outside of it at first, with a mount namespace to gather things in.
+        let (namespaces, pid_namespace_of) = match user_namespace {
+            Some(_) => (Namespaces::MOUNT, None),
+            None => (namespaces, pid_namespace_of),
+        };
         let birth = Birth {
             cgroup: cgroup.as_fd(),
             namespaces,
@@ -237,6 +252,7 @@ impl Server {
                     process::trim_memory();
                     return;
                 }
+                Heard::Report(Report::Born, pidfd) => container.goes_on_as(pidfd),
                 Heard::Report(Report::Terminal, Some(master)) => self.take_terminal(serial, master),
                 Heard::Report(Report::Terminal, None) => {}
                 Heard::Report(Report::Notice(notice), _) => {
@@ -423,6 +439,21 @@ impl Server {
 }
 
 impl Container {
+    /// The child has made another process, which is the container from here on.
+    fn goes_on_as(&mut self, pidfd: Option<OwnedFd>) {
+        let found = pidfd.and_then(|pidfd| Some((process::number_of(pidfd.as_fd())?, pidfd)));
+        // It has died, and is not reaped yet or has no number any more: the end of the control socket tells.
+        let Some((pid, pidfd)) = found else {
+            return;
+        };
+        self.pid = Some(pid);
+        self.pidfd = pidfd;
+        if matches!(self.stage, Stage::Undoing(_)) {
+            let killed = signal::send(self.pidfd.as_fd(), signal::KILL);
+            ignore(killed, "the child is dead already");
+        }
+    }
+
     /// Gives up a container that does not run yet: its requests get `failure` when the child has been reaped.
     fn undo(&mut self, failure: Failure) {
         if !matches!(self.stage, Stage::Undoing(Some(_))) {
@@ -440,6 +471,21 @@ impl Container {
     pub(crate) fn kill_all(&self) -> carpel_linux::Result<()> {
         process::write_file(&format!("{}/cgroup.kill", self.cgroup), b"1")
     }
+}
+
+/// The pod's user namespace, if the container is to be in it.
+fn user_namespace<'a>(
+    sandbox: &'a Sandbox,
+    create: &CreateContainer,
+) -> Outcome<Option<&'a UserNamespace>> {
+    let namespace = sandbox.user_namespace.as_ref();
+    if namespace.is_some() == create.user_namespace {
+        return Ok(namespace);
+    }
+    Err(invalid(
+        "choose the user namespace",
+        "a container is where its pod is",
+    ))
 }
 
 fn created(container: &Container) -> Answer {

@@ -3,11 +3,13 @@
 
 pub(crate) mod attach;
 pub(crate) mod child;
+mod entry;
 pub(crate) mod exec;
 pub(crate) mod exit;
 pub(crate) mod filesystem;
 pub(crate) mod image;
 pub(crate) mod lifecycle;
+pub(crate) mod mapped_overlay;
 pub(crate) mod mount_options;
 pub(crate) mod overlay;
 pub(crate) mod plan;

@@ -48,7 +48,7 @@ pub(crate) fn options(root: &Root) -> Option<OverlayOptions> {
 }
 
 /// The longest directory, with its slash, that all paths begin with; none if one of them is that directory itself.
-fn common_directory(paths: &[String]) -> Option<&str> {
+pub(crate) fn common_directory(paths: &[String]) -> Option<&str> {
     let first = paths.first()?;
     let ends = first
         .match_indices('/')

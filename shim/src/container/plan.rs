@@ -30,6 +30,8 @@ pub(crate) enum Step {
     },
     OomScore(i32),
     JoinPod(Namespaces),
+    /// Of the user namespace that was joined: an exec.
+    BecomeRoot,
     OwnCgroupNamespace,
     /// Takes the source of a shared mount while the mount namespace still belongs to the host's peer groups.
     KeepShared {
@@ -74,6 +76,8 @@ pub(crate) struct Bind {
     pub(crate) attributes: Attributes,
     pub(crate) recursive: Attributes,
     pub(crate) propagation: Option<(Propagation, Depth)>,
+    /// It shows owners through the pod's user namespace.
+    pub(crate) idmapped: bool,
 }
 
 /// A volume made of an image: its layers over one another, or what is at a path in them.
@@ -275,6 +279,7 @@ fn plan_mount(mount: &Mount) -> Outcome<Step> {
         attributes: options.attributes,
         recursive: options.recursive,
         propagation: options.propagation,
+        idmapped: mount.idmapped,
     }))
 }
 
@@ -319,6 +324,16 @@ fn absolute(path: &str) -> Outcome<String> {
     ))
 }
 
+/// Where a step mounts what it has from outside: a bind, an image, a device.
+pub(crate) fn destination(step: &Step) -> Option<&str> {
+    match step {
+        Step::Bind(bind) => Some(&bind.destination),
+        Step::Image(volume) => Some(&volume.destination),
+        Step::Device(device) => Some(&device.path),
+        _ => None,
+    }
+}
+
 /// The step as prose, for failures.
 pub(crate) fn describe(step: &Step) -> String {
     match step {
@@ -327,6 +342,7 @@ pub(crate) fn describe(step: &Step) -> String {
         Step::JoinPod(namespaces) => {
             format!("join the pod's namespaces ({:#x})", namespaces.bits())
         }
+        Step::BecomeRoot => "become root of the user namespace".into(),
         Step::OwnCgroupNamespace => "make a cgroup namespace".into(),
         Step::KeepShared { source, .. } => format!("take shared mount {source:?}"),
         Step::LeavePropagation => "make all mounts slaves".into(),

@@ -39,6 +39,7 @@ pub(crate) fn clone_child(
     let cloned = clone_process(&CloneRequest {
         namespaces: birth.namespaces,
         cgroup: Some(birth.cgroup),
+        ..CloneRequest::default()
     });
     if let Ok(Cloned::Child(process)) = &cloned {
         child::run(process, start);

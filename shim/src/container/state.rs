@@ -56,6 +56,8 @@ pub(crate) struct Container {
     /// Host directory of its cgroup leaf.
     pub(crate) cgroup: String,
     pub(crate) stage: Stage,
+    /// It is in the pod's user namespace.
+    pub(crate) in_user_namespace: bool,
     /// Its first process, until that is reaped.
     pub(crate) pid: Option<Pid>,
     pub(crate) pidfd: OwnedFd,
@@ -88,6 +90,7 @@ impl Container {
             id: create.container_id.clone(),
             cgroup: create.cgroup.clone(),
             stage: Stage::Creating,
+            in_user_namespace: create.user_namespace,
             pid: Some(pid),
             pidfd,
             control: Some(control),
@@ -103,6 +106,11 @@ impl Container {
             waiting: Vec::new(),
             reopening: Vec::new(),
         }
+    }
+
+    /// The child is at its steps, or was killed there.
+    pub(crate) fn is_creating(&self) -> bool {
+        matches!(self.stage, Stage::Creating | Stage::Undoing(_))
     }
 
     /// The container as a snapshot shows it; none while it is not yet, or no longer, one.

@@ -144,6 +144,7 @@ impl Pod {
                 name: "kernel.shmmni".into(),
                 value: "1234".into(),
             }],
+            ..CreateSandbox::default()
         };
         Self {
             shim,
@@ -583,8 +584,7 @@ pub fn standard_devices() -> Vec<Device> {
             major: 1,
             minor: *minor,
             mode: 0o666,
-            uid: 0,
-            gid: 0,
+            ..Device::default()
         })
         .collect();
     devices.push(Device {

@@ -15,6 +15,7 @@ pub(in crate::cri) async fn status<P: PodService>(
     request: StatusRequest,
 ) -> StatusResponse {
     let report = pods.report().await;
+    let user_namespaces = report.user_namespaces;
     StatusResponse {
         status: Some(RuntimeStatus {
             conditions: vec![
@@ -26,7 +27,10 @@ pub(in crate::cri) async fn status<P: PodService>(
             true => info(report),
             false => BTreeMap::new(),
         },
-        runtime_handlers: RUNTIME_HANDLERS.into_iter().map(handler).collect(),
+        runtime_handlers: RUNTIME_HANDLERS
+            .into_iter()
+            .map(|name| handler(name, user_namespaces))
+            .collect(),
         features: Some(RuntimeFeatures {
             supplemental_groups_policy: true,
             user_namespaces_host_network: false,
@@ -47,12 +51,12 @@ fn condition(name: &str, trouble: &Option<(String, String)>) -> RuntimeCondition
 }
 
 /// Only what works is said: the kubelet refuses pods that need more, instead of running them with less.
-fn handler(name: &str) -> RuntimeHandler {
+fn handler(name: &str, user_namespaces: bool) -> RuntimeHandler {
     RuntimeHandler {
         name: name.to_owned(),
         features: Some(RuntimeHandlerFeatures {
             recursive_read_only_mounts: true,
-            user_namespaces: false,
+            user_namespaces,
         }),
     }
 }

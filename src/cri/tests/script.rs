@@ -250,6 +250,7 @@ impl PodService for Arc<Script> {
         RuntimeReport {
             network_trouble: self.network_trouble.lock().unwrap().clone(),
             runtime_trouble: None,
+            user_namespaces: true,
             config_json: "{\"stateDir\":\"/run/carpel\"}".to_owned(),
             facts: BTreeMap::from([("kernel".to_owned(), "\"6.1\"".to_owned())]),
         }

@@ -41,6 +41,7 @@ impl Default for Request {
                 network: "/run/netns/carpel-p1".to_owned(),
                 ipc: "/proc/77/ns/ipc".to_owned(),
                 uts: "/proc/77/ns/uts".to_owned(),
+                user: "/proc/77/ns/user".to_owned(),
                 pid: "/proc/77/ns/pid".to_owned(),
                 target_pid: String::new(),
             },

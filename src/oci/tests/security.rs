@@ -141,6 +141,7 @@ fn requested_devices_are_made_and_allowed() {
         devices: vec![RequestedDevice {
             node: node("/dev/fuse", 229),
             permissions: "rw".to_owned(),
+            host_path: "/dev/other".to_owned(),
         }],
         ..Request::default()
     };
@@ -167,7 +168,7 @@ type Change = fn(&mut Request);
 
 #[test]
 fn what_is_not_built_yet_is_refused_by_name() {
-    let refused: [(Change, &str); 5] = [
+    let refused: [(Change, &str); 3] = [
         (
             |request| {
                 let profile = SecurityProfile::Localhost("web".to_owned());
@@ -185,22 +186,8 @@ fn what_is_not_built_yet_is_refused_by_name() {
             "linux.security_context.selinux_options: label \":::s0:c1,c2\" is not supported yet",
         ),
         (
-            |request| {
-                request.container.security.namespaces.user = Some(UserNamespaceOptions::default());
-            },
-            "linux.security_context.namespace_options.userns_options: a user namespace (Pod) is not supported yet",
-        ),
-        (
             |request| request.container.cdi_devices = strings(&["example.com/gpu=0"]),
             "CDI_devices: example.com/gpu=0 is not supported yet",
-        ),
-        (
-            |request| {
-                let mut mount = bind("/x", "/y");
-                mount.uid_mappings = vec![IdMapping::default()];
-                request.container.mounts.push(mount);
-            },
-            "mounts[0].uidMappings: an idmapped mount at \"/x\" is not supported yet",
         ),
     ];
     for (change, text) in refused {
@@ -255,15 +242,124 @@ fn unconfined_is_fine_and_privileged_ignores_confinement() {
     assert!(request.calculate().is_ok());
 }
 
+fn mapped(host_id: u32) -> Vec<IdMapping> {
+    vec![IdMapping {
+        container_id: 0,
+        host_id,
+        length: 65_536,
+    }]
+}
+
+fn with_user_namespace() -> Request {
+    let mut request = Request::default();
+    request.sandbox.security.namespaces.user = Some(UserNamespaceOptions {
+        mode: NamespaceMode::Pod,
+        uids: mapped(100_000),
+        gids: mapped(200_000),
+    });
+    request.sandbox.security.namespaces.pid = NamespaceMode::Container;
+    request.container.security.namespaces.pid = NamespaceMode::Container;
+    request
+}
+
 #[test]
-fn a_sandbox_with_a_user_namespace_is_refused() {
-    let mut sandbox = SandboxConfig::default();
-    assert_eq!(refuse_sandbox(&sandbox), Ok(()));
-    sandbox.security.seccomp = Some(SecurityProfile::RuntimeDefault);
-    assert_eq!(refuse_sandbox(&sandbox), Ok(()));
-    sandbox.security.namespaces.user = Some(UserNamespaceOptions::default());
+fn the_user_namespace_is_the_pods() {
+    let mut request = with_user_namespace();
+    let calculated = request.right();
+    let linux = linux_of(&calculated);
+    let gids = linux.gid_mappings().as_ref().unwrap();
     assert_eq!(
-        refuse_sandbox(&sandbox).unwrap_err().kind(),
-        OciErrorKind::Unimplemented
+        (gids[0].container_id(), gids[0].host_id(), gids[0].size()),
+        (0, 200_000, 65_536)
     );
+    let paths: Vec<_> = linux
+        .namespaces()
+        .iter()
+        .flatten()
+        .map(|one| one.path().clone())
+        .collect();
+    assert!(
+        paths.contains(&Some("/proc/77/ns/user".into())),
+        "{paths:?}"
+    );
+    request.container.security.namespaces.user = request.sandbox.security.namespaces.user.clone();
+    assert!(request.calculate().is_ok());
+    request
+        .container
+        .security
+        .namespaces
+        .user
+        .as_mut()
+        .unwrap()
+        .uids = mapped(1);
+    assert_eq!(request.wrong().0, OciErrorKind::Invalid);
+    request.sandbox.security.namespaces.user = None;
+    assert_eq!(request.wrong().0, OciErrorKind::Invalid);
+}
+
+#[test]
+fn a_mount_is_mapped_as_its_pod_or_not_at_all() {
+    let mut request = with_user_namespace();
+    let mut mount = bind("/x", "/y");
+    mount.uid_mappings = mapped(100_000);
+    mount.gid_mappings = mapped(200_000);
+    request.container.mounts = vec![bind("/plain", "/y"), mount];
+    let calculated = request.right();
+    assert!(mount_at(&calculated, "/x").unwrap().ends_with(",idmap"));
+    assert!(!mount_at(&calculated, "/plain").unwrap().contains("idmap"));
+    request.container.mounts[1].gid_mappings = mapped(100_000);
+    assert_eq!(
+        request.wrong().1,
+        "mounts[1].gidMappings: \"/x\": not those of the pod"
+    );
+    request.container.mounts[1].gid_mappings.clear();
+    assert!(request.wrong().1.contains("missing"));
+    request.container.mounts[1].gid_mappings = mapped(200_000);
+    request.sandbox.security.namespaces.user = None;
+    assert!(request.wrong().1.contains("the pod has no user namespace"));
+}
+
+#[test]
+fn the_group_of_terminals_needs_an_id() {
+    let mut request = with_user_namespace();
+    assert!(
+        mount_at(&request.right(), "/dev/pts")
+            .unwrap()
+            .ends_with(",gid=5")
+    );
+    request
+        .sandbox
+        .security
+        .namespaces
+        .user
+        .as_mut()
+        .unwrap()
+        .gids[0]
+        .length = 5;
+    assert!(
+        !mount_at(&request.right(), "/dev/pts")
+            .unwrap()
+            .contains("gid=")
+    );
+}
+
+#[test]
+fn a_sandbox_with_a_user_namespace_is_in_no_namespace_of_the_node() {
+    let mut sandbox = with_user_namespace().sandbox;
+    assert_eq!(check_user_namespace(&sandbox), Ok(()));
+    for change in [
+        |namespaces: &mut NamespaceOptions| namespaces.network = NamespaceMode::Node,
+        |namespaces: &mut NamespaceOptions| namespaces.pid = NamespaceMode::Node,
+        |namespaces: &mut NamespaceOptions| namespaces.ipc = NamespaceMode::Node,
+    ] {
+        let mut wrong = sandbox.clone();
+        change(&mut wrong.security.namespaces);
+        assert_eq!(
+            check_user_namespace(&wrong).unwrap_err().kind(),
+            OciErrorKind::Invalid
+        );
+    }
+    sandbox.security.namespaces.user.as_mut().unwrap().mode = NamespaceMode::Node;
+    sandbox.security.namespaces.network = NamespaceMode::Node;
+    assert_eq!(check_user_namespace(&sandbox), Ok(()));
 }
