@@ -2,6 +2,7 @@
 //!
 //! The layers and who may name whom are in `docs/architecture.md`; `tests/architecture.rs` holds them.
 
+pub mod cdi;
 pub mod cgroup;
 pub mod cli;
 pub mod config;

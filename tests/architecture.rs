@@ -23,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "shim_client",
             "persist",
             "seccomp",
+            "cdi",
         ],
     ),
     ("calculation", &["oci"]),

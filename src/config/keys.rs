@@ -118,6 +118,16 @@ pub const KEYS: &[Key] = &[
         "Let every pod bind ports below 1024 and send pings: net.ipv4.ip_unprivileged_port_start=0 and an open ping_group_range.",
     ),
     fixed(
+        "pod.cdi_directories",
+        "list of paths",
+        "Where CDI specifications of devices are, JSON or YAML, read anew for each container; a later directory stands over an earlier one.",
+    ),
+    fixed(
+        "pod.device_ownership_from_security_context",
+        "boolean",
+        "Give device nodes to the user and the group that a container runs as, instead of their owners on the host.",
+    ),
+    fixed(
         "network.mode",
         "auto, cni, built-in, none",
         "What attaches pods: CNI, the built-in bridge, or nothing (only pods in the host's network run); auto is CNI if there is a configuration or kubernetes is true, else the bridge.",

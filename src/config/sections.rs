@@ -213,6 +213,11 @@ pub struct PodSection {
     pub namespace_directory: PathBuf,
     /// Are `net.ipv4.ip_unprivileged_port_start=0` and an open `net.ipv4.ping_group_range` set?
     pub default_sysctls: bool,
+    /// CDI specifications.
+    #[serde(deserialize_with = "all_absolute")]
+    pub cdi_directories: Vec<PathBuf>,
+    /// Do device nodes belong to the user that the container runs as?
+    pub device_ownership_from_security_context: bool,
 }
 
 impl Default for PodSection {
@@ -221,6 +226,8 @@ impl Default for PodSection {
             shm_size_bytes: 64 * 1024 * 1024,
             namespace_directory: "/run/netns".into(),
             default_sysctls: true,
+            cdi_directories: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
+            device_ownership_from_security_context: false,
         }
     }
 }

@@ -25,7 +25,9 @@ use crate::image::{Images, ImagesConfig, ProxySettings};
 use crate::layer;
 use crate::metrics::{Endpoint, Recorder};
 use crate::network::{CniConfig, Mode, Network, NetworkConfig};
-use crate::pod::{self, ContainerFilter, DefaultSysctls, Parts, PodSettings, Pods};
+use crate::pod::{
+    self, ContainerFilter, DefaultSysctls, DeviceOwner, DeviceSettings, Parts, PodSettings, Pods,
+};
 use crate::shim_client::ShimProgram;
 use crate::streaming;
 
@@ -216,6 +218,14 @@ fn settings(config: &Config, inherited: &Inherited, host: &Host, cgroups: &Cgrou
         bounding_capabilities: host.bounding_capabilities,
         lowest_oom_score_adj: host.lowest_oom_score_adj,
         device_rules: host::device_rules(cgroups),
+        devices: DeviceSettings {
+            cdi_directories: config.pod.cdi_directories.clone(),
+            owner: if config.pod.device_ownership_from_security_context {
+                DeviceOwner::RunAs
+            } else {
+                DeviceOwner::AsOnTheHost
+            },
+        },
         user_namespaces: host::has_user_namespaces(),
         config_json: config_json(config),
         facts: host::facts(host, cgroups),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container_config::ContainerConfig;
 use super::sandbox_config::SandboxConfig;
+use crate::cdi::Edits;
 
 /// The part of an image's configuration that a container takes over (OCI image-spec config.md, `config`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -154,6 +155,8 @@ pub struct Input<'a> {
     /// What stands for the sources of `container.mounts`, by index: host paths with symbolic links resolved, and the
     /// ids of images.
     pub sources: &'a BTreeMap<usize, String>,
+    /// What the container's CDI devices want done; their nodes are among `devices`.
+    pub edits: &'a Edits,
     /// The profile of `container.security.seccomp` if that is Localhost: the file, read.
     pub seccomp: Option<&'a oci_spec::runtime::LinuxSeccomp>,
     /// Host directory below which each volume of the image has a directory `0`, `1`, …

@@ -10,6 +10,7 @@ use super::input::Input;
 use super::paths;
 use super::sandbox_config::{NamespaceMode, UserNamespaceOptions};
 use super::user_namespace::{self, IDMAP};
+use crate::cdi::CdiMount;
 
 /// Mounts of a container.
 #[derive(Debug)]
@@ -85,6 +86,9 @@ pub(super) fn mounts(input: &Input<'_>) -> Result<Mounts, OciError> {
             destination,
             source,
         });
+    }
+    for mount in &input.edits.mounts {
+        mounts.push(of_device(mount)?);
     }
     mounts.extend(requested);
     // Stable: what the request mounts twice at one place stays in its order.
@@ -212,6 +216,34 @@ fn one_requested(index: usize, mount: &Mount, input: &Input<'_>) -> Result<SpecM
         options.push(IDMAP);
     }
     Ok(bind(&destination, source, &options))
+}
+
+/// A mount of a CDI device, with the options of its specification.
+fn of_device(mount: &CdiMount) -> Result<SpecMount, OciError> {
+    let destination = paths::clean(&mount.container_path);
+    let mut options: Vec<&str> = mount.options.iter().map(String::as_str).collect();
+    let kind = mount.kind.as_deref().unwrap_or("bind");
+    if kind == "bind" {
+        if !mount.host_path.starts_with('/') {
+            let reason = "the host path of its mount is not absolute";
+            return Err(OciError::value("CDI_devices", &mount.host_path, reason));
+        }
+        if !options
+            .iter()
+            .any(|option| matches!(*option, "bind" | "rbind"))
+        {
+            options.insert(0, "rbind");
+        }
+    }
+    if destination == "/" || mount.container_path.contains('\0') {
+        let reason = "the container path of its mount is not below the root";
+        return Err(OciError::value(
+            "CDI_devices",
+            &mount.container_path,
+            reason,
+        ));
+    }
+    Ok(self::mount(&destination, kind, &mount.host_path, &options))
 }
 
 fn mount_options(index: usize, mount: &Mount) -> Result<impl Iterator<Item = &str>, OciError> {

@@ -30,7 +30,7 @@ pub(super) fn arguments(input: &Input<'_>) -> Result<Vec<String>, OciError> {
     Ok(arguments)
 }
 
-/// The environment, `NAME=value`, bytes as they came: defaults, then the image's, then the request's. A later one takes
+/// The environment, `NAME=value`, bytes as they came: defaults, then the image's, the request's, those of CDI devices. A later one takes
 /// the place of an earlier one. HOME is not here: the shim takes it from the container's /etc/passwd.
 pub(super) fn environment(input: &Input<'_>) -> Result<Vec<Vec<u8>>, OciError> {
     let mut environment = vec![DEFAULT_PATH.to_vec()];
@@ -63,6 +63,17 @@ pub(super) fn environment(input: &Input<'_>) -> Result<Vec<Vec<u8>>, OciError> {
             &mut environment,
             [variable.name.as_bytes(), b"=", &variable.value].concat(),
         );
+    }
+    // What a device says of itself is true: a client that names another would only be wrong.
+    for variable in &input.edits.environment {
+        if !variable.contains('=') || variable.starts_with('=') || variable.contains('\0') {
+            return Err(OciError::value(
+                "CDI_devices",
+                variable,
+                "not an environment variable: NAME=value",
+            ));
+        }
+        put(&mut environment, variable.clone().into_bytes());
     }
     Ok(environment)
 }

@@ -6,15 +6,12 @@ use super::sandbox_config::{SandboxConfig, SecurityProfile, SelinuxOptions};
 
 const CONTAINER: &str = "linux.security_context";
 
-/// Refuses a container with confinement or CDI devices.
+/// Refuses a container with confinement.
 pub(super) fn refuse(input: &Input<'_>) -> Result<(), OciError> {
     let security = &input.container.security;
     if !security.privileged {
         profile(CONTAINER, "apparmor", security.apparmor.as_ref())?;
         selinux(CONTAINER, security.selinux.as_ref())?;
-    }
-    if let Some(device) = input.container.cdi_devices.first() {
-        return Err(unsupported("CDI_devices", device));
     }
     Ok(())
 }

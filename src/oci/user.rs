@@ -20,7 +20,7 @@ pub struct UserRequest {
     pub gid: u32,
     /// `gid` replaces the group that the database gives.
     pub gid_given: bool,
-    /// The request's supplemental groups.
+    /// The request's supplemental groups, and those of CDI devices.
     pub additional_gids: Vec<u32>,
     /// Add the groups of /etc/group that name the user.
     pub merge_groups: bool,
@@ -53,11 +53,16 @@ pub(super) fn user(input: &Input<'_>) -> Result<UserRequest, OciError> {
         .run_as_group
         .map(|gid| id("linux.security_context.run_as_group", gid))
         .transpose()?;
-    let additional_gids = security
+    let mut additional_gids = security
         .supplemental_groups
         .iter()
         .map(|gid| id("linux.security_context.supplemental_groups", *gid))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<u32>, _>>()?;
+    for gid in &input.edits.additional_gids {
+        if !additional_gids.contains(gid) {
+            additional_gids.push(*gid);
+        }
+    }
     let uid = name.split(':').next().and_then(|uid| uid.parse().ok());
     Ok(UserRequest {
         uid: uid.unwrap_or(0),

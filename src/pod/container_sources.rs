@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::LinuxSeccomp;
 
 use super::error::{PodError, PodErrorKind, Subject};
+use super::parts::{DeviceOwner, DeviceSettings};
+use crate::cdi::{self, CdiDeviceNode, CdiError, Edits};
 use crate::oci::{
-    ContainerConfig, Device, DeviceNode, DeviceType, MountPropagation, RequestedDevice,
+    ContainerConfig, Device, DeviceNode, DeviceType, MountPropagation, RequestedDevice, RunAsUser,
     SecurityProfile,
 };
 use crate::seccomp::{self, SeccompError};
@@ -27,6 +29,8 @@ pub(super) struct Sources {
     pub devices: Vec<RequestedDevice>,
     /// All device nodes of the host, for a privileged container.
     pub host_devices: Vec<DeviceNode>,
+    /// What the CDI devices of the request want done; their nodes are in `devices`.
+    pub edits: Edits,
     /// The seccomp profile that the request names by its path.
     pub seccomp: Option<LinuxSeccomp>,
 }
@@ -74,6 +78,9 @@ pub(super) enum SourceError {
         /// Its host path.
         path: String,
     },
+    /// A CDI device cannot be given.
+    #[error("CDI_devices")]
+    Cdi(#[from] CdiError),
     /// A seccomp profile is not to be found.
     #[error("seccomp profile {path:?}: not an absolute path")]
     ProfilePath {
@@ -120,8 +127,14 @@ impl SourceError {
 ///
 /// # Errors
 /// The first source that cannot be used.
-pub(super) fn look_up(config: &ContainerConfig) -> Result<Sources, SourceError> {
-    let mut sources = Sources::default();
+pub(super) fn look_up(
+    config: &ContainerConfig,
+    settings: &DeviceSettings,
+) -> Result<Sources, SourceError> {
+    let mut sources = Sources {
+        edits: cdi::resolve(&settings.cdi_directories, &cdi_devices(config))?,
+        ..Sources::default()
+    };
     for (index, mount) in config.mounts.iter().enumerate() {
         if mount.image.is_some() || !mount.host_path.starts_with('/') {
             continue;
@@ -135,12 +148,103 @@ pub(super) fn look_up(config: &ContainerConfig) -> Result<Sources, SourceError> 
     for device in &config.devices {
         add_device(&mut sources.devices, device)?;
     }
+    for node in &sources.edits.device_nodes {
+        sources.devices.push(cdi_device(node, config)?);
+    }
+    if settings.owner == DeviceOwner::RunAs {
+        give_devices(&mut sources.devices, config);
+    }
     if config.security.privileged {
         host_devices(Path::new("/dev"), &mut sources.host_devices);
     } else if let Some(SecurityProfile::Localhost(path)) = &config.security.seccomp {
         sources.seccomp = Some(seccomp_profile(path)?);
     }
     Ok(sources)
+}
+
+/// The names of the field, and those of annotations, each once.
+fn cdi_devices(config: &ContainerConfig) -> Vec<String> {
+    let mut names = config.cdi_devices.clone();
+    for name in cdi::annotated_devices(&config.annotations) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// A node of a CDI device: what its specification does not say is as on the host. Its owner is the container's user then,
+/// unless that is root (cdi SPEC.md, deviceNodes).
+fn cdi_device(
+    node: &CdiDeviceNode,
+    config: &ContainerConfig,
+) -> Result<RequestedDevice, SourceError> {
+    let path = node.host_path.as_ref().unwrap_or(&node.path);
+    let found = match fs::metadata(path) {
+        Ok(metadata) => node_of(&metadata, node.path.clone()),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => None,
+        Err(source) => {
+            let path = path.clone();
+            return Err(SourceError::Device { path, source });
+        }
+    };
+    let given = match (node.kind.as_deref(), node.major, node.minor) {
+        (Some("b"), Some(major), Some(minor)) => Some((DeviceType::Block, major, minor)),
+        (Some("c" | "u"), Some(major), Some(minor)) => Some((DeviceType::Character, major, minor)),
+        _ => None,
+    };
+    let (user, group) = (run_as(config).0, run_as(config).1);
+    let mut device = match (found, given) {
+        (Some(found), None) => found,
+        (found, Some((device_type, major, minor))) => DeviceNode {
+            path: node.path.clone(),
+            device_type,
+            major,
+            minor,
+            mode: found.map_or(0o660, |found| found.mode),
+            uid: 0,
+            gid: 0,
+        },
+        (None, None) => {
+            let path = path.clone();
+            return Err(SourceError::NotADevice { path });
+        }
+    };
+    device.mode = node.file_mode.unwrap_or(device.mode) & 0o7777;
+    device.uid = node
+        .uid
+        .or(user.filter(|user| *user > 0))
+        .unwrap_or(device.uid);
+    device.gid = node
+        .gid
+        .or(group.filter(|group| *group > 0))
+        .unwrap_or(device.gid);
+    Ok(RequestedDevice {
+        node: device,
+        permissions: node.permissions.clone().unwrap_or_else(|| "rwm".to_owned()),
+        host_path: path.clone(),
+    })
+}
+
+/// The user and the group that the request names by number.
+fn run_as(config: &ContainerConfig) -> (Option<u32>, Option<u32>) {
+    let security = &config.security;
+    let user = match security.run_as_user {
+        RunAsUser::Uid(uid) => u32::try_from(uid).ok(),
+        RunAsUser::Name(_) | RunAsUser::Image => None,
+    };
+    let group = security
+        .run_as_group
+        .and_then(|gid| u32::try_from(gid).ok());
+    (user, group)
+}
+
+fn give_devices(devices: &mut [RequestedDevice], config: &ContainerConfig) {
+    let (user, group) = run_as(config);
+    for device in devices {
+        device.node.uid = user.unwrap_or(device.node.uid);
+        device.node.gid = group.unwrap_or(device.node.gid);
+    }
 }
 
 /// The kubelet names it by its absolute path below its own folder of profiles.
@@ -350,10 +454,18 @@ mod tests {
         fs::create_dir(&real).unwrap();
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        let sources = look_up(&with_mount(link.to_str().unwrap())).unwrap();
+        let sources = look_up(
+            &with_mount(link.to_str().unwrap()),
+            &DeviceSettings::default(),
+        )
+        .unwrap();
         assert_eq!(sources.mounts[&0], real.to_str().unwrap());
         let missing = folder.path().join("a/b");
-        look_up(&with_mount(missing.to_str().unwrap())).unwrap();
+        look_up(
+            &with_mount(missing.to_str().unwrap()),
+            &DeviceSettings::default(),
+        )
+        .unwrap();
         assert!(missing.is_dir());
     }
 
@@ -361,7 +473,7 @@ mod tests {
     fn a_source_below_a_file_is_refused_by_name() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = format!("{}/below", file.path().display());
-        let error = look_up(&with_mount(&path)).unwrap_err();
+        let error = look_up(&with_mount(&path), &DeviceSettings::default()).unwrap_err();
         assert!(error.to_string().contains(&path), "{error}");
     }
 
@@ -384,10 +496,86 @@ mod tests {
             }],
             ..ContainerConfig::default()
         };
-        let node = &look_up(&config).unwrap().devices[0].node;
+        let node = &look_up(&config, &DeviceSettings::default())
+            .unwrap()
+            .devices[0]
+            .node;
         assert_eq!(
             (node.path.as_str(), node.major, node.minor),
             ("/dev/nothing", 1, 3)
+        );
+    }
+
+    #[test]
+    fn a_node_of_cdi_is_the_hosts_but_for_what_its_specification_says() {
+        let mut config = ContainerConfig::default();
+        let plain = CdiDeviceNode {
+            path: "/dev/gpu".into(),
+            host_path: Some("/dev/null".into()),
+            ..CdiDeviceNode::default()
+        };
+        let device = cdi_device(&plain, &config).unwrap();
+        assert_eq!(
+            (
+                device.node.path.as_str(),
+                device.node.major,
+                device.node.minor
+            ),
+            ("/dev/gpu", 1, 3)
+        );
+        assert_eq!(
+            (device.permissions.as_str(), device.host_path.as_str()),
+            ("rwm", "/dev/null")
+        );
+        config.security.run_as_user = RunAsUser::Uid(1000);
+        config.security.run_as_group = Some(44);
+        let device = cdi_device(&plain, &config).unwrap();
+        assert_eq!((device.node.uid, device.node.gid), (1000, 44));
+        let told = CdiDeviceNode {
+            kind: Some("c".into()),
+            major: Some(10),
+            minor: Some(200),
+            file_mode: Some(0o640),
+            permissions: Some("r".into()),
+            uid: Some(7),
+            gid: Some(8),
+            ..plain
+        };
+        let node = cdi_device(&told, &config).unwrap().node;
+        assert_eq!(
+            (node.major, node.minor, node.mode, node.uid, node.gid),
+            (10, 200, 0o640, 7, 8)
+        );
+        let missing = CdiDeviceNode {
+            path: "/dev/no-such-node".into(),
+            ..CdiDeviceNode::default()
+        };
+        let error = cdi_device(&missing, &config).unwrap_err();
+        assert!(error.to_string().contains("/dev/no-such-node"), "{error}");
+    }
+
+    #[test]
+    fn devices_belong_to_the_containers_user_if_that_is_configured() {
+        let mut config = ContainerConfig {
+            devices: vec![Device {
+                container_path: "/dev/nothing".into(),
+                host_path: "/dev/null".into(),
+                permissions: "rw".into(),
+            }],
+            ..ContainerConfig::default()
+        };
+        config.security.run_as_user = RunAsUser::Uid(1000);
+        let owner = |owner| {
+            let settings = DeviceSettings {
+                owner,
+                ..DeviceSettings::default()
+            };
+            let node = look_up(&config, &settings).unwrap().devices[0].node.clone();
+            (node.uid, node.gid)
+        };
+        assert_eq!(
+            (owner(DeviceOwner::AsOnTheHost), owner(DeviceOwner::RunAs)),
+            ((0, 0), (1000, 0))
         );
     }
 }

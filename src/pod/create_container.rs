@@ -70,9 +70,10 @@ async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
     let image = find_image(context, &container)?;
     let config = Arc::clone(&container.config);
     let volumes = find_volumes(context, &container);
+    let settings = Arc::clone(&context.parts.settings);
     let mut sources = blocking(subject.clone(), "look up its mounts and devices", {
         let subject = subject.clone();
-        move || look_up(&config).map_err(|error| error.told(subject))
+        move || look_up(&config, &settings.devices).map_err(|error| error.told(subject))
     })
     .await?;
     sources.mounts.extend(volumes.clone());
@@ -203,6 +204,7 @@ fn calculate(
         ),
         devices: &sources.devices,
         sources: &sources.mounts,
+        edits: &sources.edits,
         seccomp: sources.seccomp.as_ref(),
         volumes_directory: &text(directories.volumes(&container.id)),
         host: &HostFacts {

@@ -331,6 +331,8 @@ pub struct PodSettings {
     pub lowest_oom_score_adj: i32,
     /// Are device rules in force on this host?
     pub device_rules: DeviceRules,
+    /// How devices are given to containers.
+    pub devices: DeviceSettings,
     /// Can pods have user namespaces of their own here?
     pub user_namespaces: bool,
     /// The whole configuration as JSON, for Status.
@@ -346,6 +348,25 @@ pub enum DefaultSysctls {
     Set,
     /// No: the kernel's own defaults hold.
     Leave,
+}
+
+/// How devices are given to containers.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceSettings {
+    /// Where CDI specifications are, a later directory over an earlier one.
+    pub cdi_directories: Vec<PathBuf>,
+    /// Whom device nodes belong to in a container.
+    pub owner: DeviceOwner,
+}
+
+/// Whom device nodes belong to in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceOwner {
+    /// Whom they belong to on the host.
+    #[default]
+    AsOnTheHost,
+    /// The user and the group that the container runs as.
+    RunAs,
 }
 
 /// Everything that the domain is built on.

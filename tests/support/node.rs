@@ -12,7 +12,7 @@ use carpel::oci::{
     NamespaceMode, SandboxConfig, SandboxMetadata,
 };
 use carpel::pod::{
-    CgroupDetails, CgroupReading, ContainerImage, ContainerImages, DefaultSysctls,
+    CgroupDetails, CgroupReading, ContainerImage, ContainerImages, DefaultSysctls, DeviceSettings,
     FilesystemFigures, InterfaceStatistics, NamespaceHandle, NetworkReport, Parts, PodCgroups,
     PodError, PodErrorKind, PodSettings, Pods, PreparedImages, SandboxCgroups, SandboxNetworks,
     Shims, Subject, WritableLayer,
@@ -119,6 +119,7 @@ impl Node {
                 bounding_capabilities: u64::MAX,
                 lowest_oom_score_adj: -1000,
                 device_rules: DeviceRules::Enforced,
+                devices: DeviceSettings::default(),
                 user_namespaces: true,
                 config_json: String::new(),
                 facts: BTreeMap::new(),

@@ -17,6 +17,8 @@ pub(super) struct Request {
     pub(super) namespaces: NamespacePaths,
     pub(super) devices: Vec<RequestedDevice>,
     pub(super) sources: BTreeMap<usize, String>,
+    #[serde(skip)]
+    pub(super) edits: crate::cdi::Edits,
     pub(super) seccomp: Option<oci_spec::runtime::LinuxSeccomp>,
     pub(super) host: HostFacts,
 }
@@ -47,6 +49,7 @@ impl Default for Request {
             },
             devices: Vec::new(),
             sources: BTreeMap::new(),
+            edits: crate::cdi::Edits::default(),
             seccomp: None,
             host: HostFacts {
                 capabilities: (1 << 41) - 1,
@@ -73,6 +76,7 @@ impl Request {
             cgroup: "/carpel/p1/c1",
             devices: &self.devices,
             sources: &self.sources,
+            edits: &self.edits,
             seccomp: self.seccomp.as_ref(),
             volumes_directory: "/run/carpel/pods/p1/containers/c1/volumes",
             host: &self.host,

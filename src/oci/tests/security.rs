@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::super::*;
 use super::request::{Request, bind, linux_of, mount_at, process_of, strings};
+use crate::cdi::{CdiMount, Edits};
 
 #[test]
 fn security_flags_are_passed_on() {
@@ -168,7 +169,7 @@ type Change = fn(&mut Request);
 
 #[test]
 fn what_is_not_built_yet_is_refused_by_name() {
-    let refused: [(Change, &str); 3] = [
+    let refused: [(Change, &str); 2] = [
         (
             |request| {
                 let profile = SecurityProfile::Localhost("web".to_owned());
@@ -184,10 +185,6 @@ fn what_is_not_built_yet_is_refused_by_name() {
                 });
             },
             "linux.security_context.selinux_options: label \":::s0:c1,c2\" is not supported yet",
-        ),
-        (
-            |request| request.container.cdi_devices = strings(&["example.com/gpu=0"]),
-            "CDI_devices: example.com/gpu=0 is not supported yet",
         ),
     ];
     for (change, text) in refused {
@@ -240,6 +237,58 @@ fn unconfined_is_fine_and_privileged_ignores_confinement() {
     request.container.security.seccomp = Some(SecurityProfile::RuntimeDefault);
     request.container.security.apparmor = Some(SecurityProfile::RuntimeDefault);
     assert!(request.calculate().is_ok());
+}
+
+#[test]
+fn a_device_of_cdi_brings_its_environment_mounts_and_groups() {
+    let mut request = Request::default();
+    request.container.environment = vec![EnvironmentVariable {
+        name: "GPU".to_owned(),
+        value: b"asked".to_vec(),
+    }];
+    request.container.security.supplemental_groups = vec![44];
+    request.edits = Edits {
+        environment: strings(&["GPU=0", "LIBRARY=/usr/lib/gpu"]),
+        mounts: vec![
+            CdiMount {
+                host_path: "/opt/gpu/lib".to_owned(),
+                container_path: "/usr/lib/gpu/".to_owned(),
+                options: strings(&["ro", "nosuid"]),
+                kind: None,
+            },
+            CdiMount {
+                host_path: "tmpfs".to_owned(),
+                container_path: "/run/gpu".to_owned(),
+                options: strings(&["size=64k"]),
+                kind: Some("tmpfs".to_owned()),
+            },
+        ],
+        additional_gids: vec![44, 45],
+        ..Edits::default()
+    };
+    let calculated = request.right();
+    let environment = process_of(&calculated).env().clone().unwrap();
+    assert!(environment.contains(&"GPU=0".to_owned()), "{environment:?}");
+    assert!(environment.contains(&"LIBRARY=/usr/lib/gpu".to_owned()));
+    assert!(!environment.contains(&"GPU=asked".to_owned()));
+    assert_eq!(calculated.user.additional_gids, [44, 45]);
+    let library = mount_at(&calculated, "/usr/lib/gpu").unwrap();
+    assert!(
+        library.contains("/opt/gpu/lib") && library.ends_with("rbind,ro,nosuid"),
+        "{library}"
+    );
+    assert!(
+        mount_at(&calculated, "/run/gpu")
+            .unwrap()
+            .ends_with("size=64k")
+    );
+    for wrong in ["NAME", "=x"] {
+        request.edits.environment = strings(&[wrong]);
+        assert_eq!(request.wrong().0, OciErrorKind::Invalid);
+    }
+    request.edits.environment.clear();
+    request.edits.mounts[0].host_path = "relative".to_owned();
+    assert_eq!(request.wrong().0, OciErrorKind::Invalid);
 }
 
 fn mapped(host_id: u32) -> Vec<IdMapping> {
