@@ -76,6 +76,11 @@ pub fn clone_process(request: &CloneRequest<'_>) -> Result<Cloned> {
     if thread_count()? != 1 {
         return Err(Error::new("clone3 with several threads", Errno::AGAIN));
     }
+    clone_now(request)
+}
+
+/// The caller has one thread.
+fn clone_now(request: &CloneRequest<'_>) -> Result<Cloned> {
     let mut pidfd: RawFd = -1;
     // SAFETY: every field of clone_args is a number, for which zero bytes are a valid value.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -92,7 +97,7 @@ pub fn clone_process(request: &CloneRequest<'_>) -> Result<Cloned> {
     }
     // SAFETY: `arguments` is a clone_args of the given size; `pidfd` in it points to a live i32 that the kernel writes
     // (CLONE_PIDFD). Without CLONE_VM the child runs on a copy of this stack, and with one thread in the parent
-    // (checked above) the copy holds no lock of another thread.
+    // (of which both callers make sure) the copy holds no lock of another thread.
     let result = unsafe {
         libc::syscall(
             libc::SYS_clone3,
@@ -159,6 +164,19 @@ impl ChildProcess {
                 unsafe { OwnedFd::from_raw_fd(number) }
             })
             .collect())
+    }
+
+    /// Clones a child of this process's own parent, also where no /proc tells the number of threads: a fresh child has the
+    /// one that called clone, and must make no other.
+    ///
+    /// # Errors
+    ///
+    /// As clone3(2).
+    pub fn clone_sibling(&self) -> Result<Cloned> {
+        clone_now(&CloneRequest {
+            parent: Parent::ParentOfCaller,
+            ..CloneRequest::default()
+        })
     }
 
     /// Closes every descriptor.

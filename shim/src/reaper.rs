@@ -51,6 +51,7 @@ impl Server {
             for serial in creating {
                 self.hear_container(serial);
             }
+            self.hear_beginning_execs();
         }
     }
 

@@ -34,7 +34,11 @@ fn main() {
     if arguments.first().is_some_and(|first| first == "inside") {
         return inside::run(&arguments);
     }
-    let tests: [Test; 4] = [
+    let tests: [Test; 5] = [
+        (
+            "root_no_exec_shows_the_host_on_its_way_in",
+            root_no_exec_shows_the_host_on_its_way_in,
+        ),
         (
             "root_containers_and_execs_have_three_descriptors",
             root_containers_and_execs_have_three_descriptors,
@@ -278,4 +282,32 @@ fn root_the_program_of_the_shim_cannot_be_changed_by_a_container() {
     assert!(!pod.share().join("written").exists());
     assert!(fs::read(format!("/proc/{shim}/exe")).unwrap() == before);
     pod.shut_down();
+}
+
+/// A process that is about to become an exec's program has the host's root at first: nobody in the container may see it then.
+fn root_no_exec_shows_the_host_on_its_way_in() {
+    for pid in [
+        ContainerNamespace::NamespacePod,
+        ContainerNamespace::NamespaceNew,
+    ] {
+        let mut pod = shared_pod();
+        let marker = pod.directory.path().join("marker");
+        support::write_file(&marker, "").unwrap();
+        let mut watcher = intruder(&pod, "a", PTRACE, &["watch", marker.to_str().unwrap()]);
+        watcher.pid = pid.into();
+        pod.run(watcher);
+        let log = pod.directory.path().join("a.log");
+        support::wait_until("the watcher", || {
+            fs::read_to_string(&log).is_ok_and(|log| log.contains("watching"))
+        });
+        for round in 0..200 {
+            let exec = exec_of("a", &format!("e{round}"), &["true"]);
+            let result = pod.exec(exec);
+            assert!(result.is_ok(), "{result:?}, {:?}", report(&pod, "a"));
+        }
+        support::write_file(&pod.share().join("stop"), "").unwrap();
+        pod.exit_of("a");
+        assert_eq!(report(&pod, "a")["host"], "not seen");
+        pod.shut_down();
+    }
 }

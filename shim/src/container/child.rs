@@ -131,7 +131,7 @@ pub(crate) fn run(child: &ChildProcess, start: &Start<'_>) -> ! {
         })
     });
     let failure = match guarded.step(|| "become not dumpable".into()) {
-        Ok(()) => match go(start, entry.as_ref(), prepared, &control) {
+        Ok(()) => match go(child, start, entry.as_ref(), prepared, &control) {
             Ok(never) => match never {},
             Err(failure) => failure,
         },
@@ -142,6 +142,7 @@ pub(crate) fn run(child: &ChildProcess, start: &Start<'_>) -> ! {
 }
 
 fn go(
+    child: &ChildProcess,
     start: &Start<'_>,
     entry: Option<&Entry<OwnedFd>>,
     mut prepared: Prepared,
@@ -160,6 +161,11 @@ fn go(
     }
     if let Some(directory) = prepared.working_directory.take() {
         rustix::process::fchdir(&directory).step(|| "enter the working directory".into())?;
+    }
+    if start.ending == Ending::ExecuteAtOnce {
+        prepared.joined = None;
+        entry::continue_in_container(child, control)?;
+        process::new_session().step(|| "make a session".into())?;
     }
     if start.process.terminal {
         hand_over_terminal(&mut prepared, control)?;

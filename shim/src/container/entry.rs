@@ -21,6 +21,7 @@ use crate::failure::InStep;
 use crate::failure::Outcome;
 use crate::report;
 use crate::report::Report;
+use carpel_linux::clone::ChildProcess;
 use carpel_linux::clone::CloneRequest;
 use carpel_linux::clone::Cloned;
 use carpel_linux::clone::Parent;
@@ -141,13 +142,46 @@ fn continue_inside(namespaces: Namespaces, control: &OwnedFd) -> Outcome<()> {
         }
         Cloned::Child(_) => {
             drop(tell);
-            let mut byte = [0];
-            match rustix::io::read(&told, &mut byte) {
-                Ok(1) => Ok(()),
-                // The first one has died, and the shim knows only of that.
+            wait_until_told(&told);
+            Ok(())
+        }
+    }
+}
+
+/// An exec's child has joined the container: clones the process that becomes the program into its pid namespace, as a
+/// child of the shim, tells the shim of it, and ends. Returns in the new process, once the shim has been told.
+///
+/// Nobody in the container sees this process before: it is born with the container's root, when all that leads to the host
+/// is closed. A container with CAP_SYS_PTRACE could reach the host through one that still has its root.
+pub(crate) fn continue_in_container(child: &ChildProcess, control: &OwnedFd) -> Outcome<()> {
+    let step = || "clone the program's process into the container".to_owned();
+    let (told, tell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).step(step)?;
+    match child.clone_sibling().step(step)? {
+        Cloned::Parent { pidfd, .. } => {
+            report::send(control.as_fd(), &Report::Born, Some(pidfd.as_fd()));
+            // The control socket must be closed by now, as its end means that the program runs.
+            let closed = child.keep_only(&[tell.as_fd()]);
+            let released = rustix::io::write(rustix::stdio::stdin(), report::RELEASE);
+            match (closed, released) {
+                (Ok(_), Ok(_)) => process::exit_now(0),
                 _ => process::exit_now(child::FAILED),
             }
         }
+        Cloned::Child(_) => {
+            drop(tell);
+            wait_until_told(&told);
+            Ok(())
+        }
+    }
+}
+
+/// Waits for the byte that says that the shim has been told; its lack means that the first process has died, and that the
+/// shim knows only of that.
+fn wait_until_told(told: &OwnedFd) {
+    let mut byte = [0];
+    let read = rustix::io::retry_on_intr(|| rustix::io::read(told, &mut byte));
+    if read != Ok(1) {
+        process::exit_now(child::FAILED);
     }
 }
 

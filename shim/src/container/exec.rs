@@ -90,7 +90,7 @@ impl Server {
         let (pid, _pidfd) = clone_into(
             &container.cgroup,
             first,
-            (container.pidfd.as_fd(), self.own_pid_namespace.as_fd()),
+            self.own_pid_namespace.as_fd(),
             &start,
         )
         .step(step)?;
@@ -111,6 +111,7 @@ impl Server {
             terminal: None,
             deadline,
             timed_out: false,
+            killed: false,
             failure: None,
             waiting: vec![id],
         };
@@ -140,7 +141,8 @@ impl Server {
                     let text = format!("exec {}: {}", exec.id, notice.text);
                     self.outbox.notice(text);
                 }
-                Heard::Report(Report::Ready(_) | Report::Born, _) => {}
+                Heard::Report(Report::Born, pidfd) => exec.goes_on_as(pidfd),
+                Heard::Report(Report::Ready(_), _) => {}
                 Heard::End => {
                     if let Some(control) = exec.control.take() {
                         self.poller.remove(control.as_fd());
@@ -202,22 +204,32 @@ impl Server {
     }
 
     /// KillExec: kills an exec with all of its session. Its end is told by an event, as any other.
-    pub(crate) fn kill_exec(&self, exec_id: &str) -> Outcome<()> {
-        let found = self.execs.iter().find(|exec| exec.id == exec_id);
+    pub(crate) fn kill_exec(&mut self, exec_id: &str) -> Outcome<()> {
+        self.hear_beginning_execs();
+        let mut execs = self.execs.iter_mut();
+        let found = execs.find(|exec| exec.id == exec_id);
         let exec = found.ok_or_else(|| not_found(format!("kill exec {exec_id:?}")))?;
-        exec.kill(self.cgroup_of(&exec.container_id));
+        let mut containers = self.containers.iter();
+        let container = containers.find(|container| container.id == exec.container_id);
+        exec.kill(container.map_or("", |container| &container.cgroup));
         Ok(())
     }
 
-    /// Host directory of a container's cgroup; empty if there is no such container.
-    fn cgroup_of(&self, container_id: &str) -> &str {
-        let mut containers = self.containers.iter();
-        let found = containers.find(|container| container.id == container_id);
-        found.map_or("", |container| &container.cgroup)
+    /// Reads what execs have said whose program does not run yet: another process may go on in a child's place.
+    pub(crate) fn hear_beginning_execs(&mut self) {
+        let beginning = self.execs.iter().filter(|exec| exec.control.is_some());
+        let serials: Vec<u32> = beginning.map(|exec| exec.serial).collect();
+        for serial in serials {
+            self.hear_exec(serial);
+        }
     }
 
     /// Kills execs whose time is up, with all of their session.
     pub(crate) fn end_late_execs(&mut self, now: u64) {
+        let is_late = |exec: &Exec| exec.deadline.is_some_and(|deadline| deadline <= now);
+        if self.execs.iter().any(is_late) {
+            self.hear_beginning_execs();
+        }
         for exec in &mut self.execs {
             if exec.deadline.is_some_and(|deadline| deadline <= now) {
                 exec.deadline = None;
@@ -233,7 +245,7 @@ impl Server {
     pub(crate) fn kill_execs_of(&mut self, container_id: &str) {
         for exec in self
             .execs
-            .iter()
+            .iter_mut()
             .filter(|exec| exec.container_id == container_id)
         {
             exec.kill("");
@@ -242,8 +254,21 @@ impl Server {
 }
 
 impl Exec {
+    /// The child has made another process, which becomes the program.
+    fn goes_on_as(&mut self, pidfd: Option<OwnedFd>) {
+        let pid = pidfd.and_then(|pidfd| process::number_of(pidfd.as_fd()));
+        // None: it has been reaped, and the end of the control socket tells the rest.
+        if let Some(pid) = pid {
+            self.pid = pid;
+            if self.killed {
+                self.kill("");
+            }
+        }
+    }
+
     /// Kills the process group, and every process of the cgroup that is in this session.
-    fn kill(&self, cgroup: &str) {
+    fn kill(&mut self, cgroup: &str) {
+        self.killed = true;
         ignore(
             signal::kill_group(self.pid),
             "the leader is a zombie at least until it is reaped",
@@ -273,13 +298,18 @@ fn plan_exec(process: &Process, in_user_namespace: bool) -> Outcome<Vec<Step>> {
     plan::check_process(process)?;
     let mut steps = Vec::new();
     plan::plan_process_attributes(process, &mut steps);
-    let all = Namespaces::NETWORK | Namespaces::IPC | Namespaces::UTS | Namespaces::CGROUP;
+    let all = Namespaces::NETWORK
+        | Namespaces::IPC
+        | Namespaces::UTS
+        | Namespaces::CGROUP
+        | Namespaces::MOUNT
+        | Namespaces::PID;
     if in_user_namespace {
         steps.extend(process.rlimits.iter().copied().map(Step::Limit));
-        steps.push(Step::JoinPod(all | Namespaces::MOUNT | Namespaces::USER));
+        steps.push(Step::JoinPod(all | Namespaces::USER));
         steps.push(Step::BecomeRoot);
     } else {
-        steps.push(Step::JoinPod(all | Namespaces::MOUNT));
+        steps.push(Step::JoinPod(all));
     }
     steps.push(Step::ResolveUser(process.user.clone().unwrap_or_default()));
     let directory = match process.working_directory.as_str() {
@@ -316,7 +346,7 @@ fn streams(process: &Process, descriptors: Vec<OwnedFd>) -> Outcome<[OwnedFd; 3]
 fn clone_into(
     cgroup: &str,
     first: Option<Pid>,
-    (container, own): (BorrowedFd<'_>, BorrowedFd<'_>),
+    own: BorrowedFd<'_>,
     start: &Start<'_>,
 ) -> carpel_linux::Result<(Pid, OwnedFd)> {
     let attempt = |path: &str| {
@@ -327,7 +357,7 @@ fn clone_into(
         let birth = Birth {
             cgroup: directory.as_fd(),
             namespaces: Namespaces::NONE,
-            pid_namespace_of: Some(container),
+            pid_namespace_of: None,
             own_pid_namespace: own,
         };
         start::clone_child(&birth, start)

@@ -155,6 +155,8 @@ pub(crate) struct Exec {
     /// Monotonic nanoseconds.
     pub(crate) deadline: Option<u64>,
     pub(crate) timed_out: bool,
+    /// Whatever process goes on in its place is to be killed too.
+    pub(crate) killed: bool,
     pub(crate) failure: Option<Failure>,
     pub(crate) waiting: Vec<u64>,
 }

@@ -19,6 +19,7 @@ pub(crate) fn run(arguments: &[String]) {
         Some("descriptors") => descriptors(),
         Some("attack") => attack(&arguments[2]),
         Some("enter") => enter(),
+        Some("watch") => watch(&arguments[2]),
         other => panic!("{other:?}"),
     }
 }
@@ -171,4 +172,23 @@ fn enter() {
     say("root", entries("/"));
     say("made", outcome(fs::File::create_new("/made").map(drop)));
     say("climbed", entries("/../.."));
+}
+
+/// Watches for new processes of its pid namespace through which a file of the host can be seen, until it is told to stop.
+fn watch(marker: &str) {
+    println!("watching: yes");
+    let mut looks = 0_u64;
+    while !looks.is_multiple_of(1024) || !std::path::Path::new("/share/stop").exists() {
+        looks += 1;
+        // The number that was given out last in this pid namespace ends /proc/loadavg.
+        let load = fs::read_to_string("/proc/loadavg").unwrap();
+        let newest: u32 = load.trim().rsplit(' ').next().unwrap().parse().unwrap();
+        for pid in [newest, newest + 1] {
+            if fs::metadata(format!("/proc/{pid}/root{marker}")).is_ok() {
+                say("host", "seen");
+                return;
+            }
+        }
+    }
+    say("host", "not seen");
 }
