@@ -273,7 +273,7 @@ async fn through(proxy: &Intercept, http: HttpConnector, uri: Uri) -> Result<Lin
         if let Some((user, password)) = proxy.raw_auth() {
             socks = socks.with_auth(user.to_owned(), password.to_owned());
         }
-        let stream = socks.call(uri).await?;
+        let stream = socks.call(with_port_of_http(uri)).await?;
         return Ok(Link::direct(MaybeHttpsStream::Http(stream)));
     }
     let to_proxy = to_proxy(http)?;
@@ -297,6 +297,15 @@ fn with_port_of_socks(address: Uri) -> Uri {
     match address.port() {
         Some(_) => address,
         None => format!("socks5://{host}:1080").parse().unwrap_or(address),
+    }
+}
+
+/// The SOCKS client takes 443 for the port of any URL without one.
+fn with_port_of_http(uri: Uri) -> Uri {
+    let host = uri.host().unwrap_or_default();
+    match (uri.scheme_str(), uri.port()) {
+        (Some("http"), None) => format!("http://{host}:80/").parse().unwrap_or(uri),
+        _ => uri,
     }
 }
 

@@ -88,6 +88,7 @@ async fn pull(rule: &str, proxies: ProxySettings) -> Result<Manifest, RegistryEr
     let config = RegistryConfig {
         proxies,
         attempts: 1,
+        no_progress: Duration::from_secs(30),
         ..config
     };
     let reference = "r.example/x".parse().unwrap();
