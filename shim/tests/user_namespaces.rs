@@ -38,19 +38,20 @@ fn inside(mut create: CreateContainer) -> CreateContainer {
 
 /// Runs a pod with a user namespace, if this machine can.
 fn pod(change: impl FnOnce(&mut CreateSandbox)) -> Option<Pod> {
-    if let Some(reason) = obstacle() {
-        println!("SKIP {reason}");
-        return None;
-    }
-    Some(Pod::with(|sandbox| {
-        mapped(sandbox);
-        change(sandbox);
-    }))
+    obstacle().is_none().then(|| {
+        Pod::with(|sandbox| {
+            mapped(sandbox);
+            change(sandbox);
+        })
+    })
 }
 
 #[test]
 fn root_a_container_is_root_of_the_pod_alone() {
-    let Some(mut pod) = pod(|_| {}) else { return };
+    let Some(mut pod) = pod(|_| {}) else {
+        println!("SKIP {}", obstacle().unwrap_or_default());
+        return;
+    };
     let share = pod.share();
     let mut create = inside(pod.container(
         "a",
@@ -88,6 +89,7 @@ fn root_a_container_is_root_of_the_pod_alone() {
 #[test]
 fn root_execs_join_the_user_namespace() {
     let Some(mut pod) = pod(|sandbox| sandbox.pid = NamespaceSource::New.into()) else {
+        println!("SKIP {}", obstacle().unwrap_or_default());
         return;
     };
     let mut create = inside(pod.container("a", "echo x >/tmp/ready; sleep 1000"));
@@ -112,7 +114,10 @@ fn root_execs_join_the_user_namespace() {
 
 #[test]
 fn root_a_failure_outside_or_inside_is_told_and_leaves_nothing() {
-    let Some(mut pod) = pod(|_| {}) else { return };
+    let Some(mut pod) = pod(|_| {}) else {
+        println!("SKIP {}", obstacle().unwrap_or_default());
+        return;
+    };
     let mut missing = inside(pod.container("outside", "true"));
     missing
         .mounts

@@ -118,7 +118,7 @@ fn root_what_belongs_to_the_pod_is_its_roots_to_change() {
         ("mknod /null c 1 3", "Operation not permitted"),
         (
             "mount -o remount,rw /sys/fs/cgroup && mkdir /sys/fs/cgroup/x",
-            "Permission denied",
+            "ermission denied",
         ),
     ] {
         let said = ask(&node, &owner, script);

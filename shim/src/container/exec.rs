@@ -100,8 +100,6 @@ impl Server {
             self.poller
                 .add(control.as_fd(), Token::Exec(serial), EventFlags::IN)
         });
-        let deadline = (request.timeout_nanoseconds != 0)
-            .then(|| time::monotonic_nanoseconds().saturating_add(request.timeout_nanoseconds));
         let mut exec = Exec {
             serial,
             id: request.exec_id.clone(),
@@ -109,7 +107,7 @@ impl Server {
             pid,
             control: Some(control),
             terminal: None,
-            deadline,
+            deadline: deadline_of(request),
             timed_out: false,
             killed: false,
             failure: None,
@@ -286,6 +284,12 @@ impl Exec {
             }
         }
     }
+}
+
+/// When an exec is to be killed, by the monotonic clock.
+fn deadline_of(request: &ExecRequest) -> Option<u64> {
+    let timeout = request.timeout_nanoseconds;
+    (timeout != 0).then(|| time::monotonic_nanoseconds().saturating_add(timeout))
 }
 
 fn exec_started(pid: Pid) -> Answer {
