@@ -7,6 +7,7 @@ pub mod framing;
 /// The messages.
 #[allow(
     missing_docs,
+    rustdoc::invalid_html_tags,
     clippy::all,
     reason = "generated from shim.proto, whose comments are the documentation"
 )]

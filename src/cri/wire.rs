@@ -6,6 +6,7 @@ use std::fmt;
 /// `proto/cri/api.proto`: the Container Runtime Interface.
 #[allow(
     missing_docs,
+    rustdoc::invalid_html_tags,
     unreachable_pub,
     clippy::all,
     clippy::too_many_lines,
@@ -19,6 +20,7 @@ pub mod runtime {
 /// `proto/carpel/carpel.proto`: Carpel's own calls.
 #[allow(
     missing_docs,
+    rustdoc::invalid_html_tags,
     unreachable_pub,
     clippy::all,
     clippy::too_many_lines,

@@ -7,6 +7,7 @@ mod end;
 
 #[allow(
     missing_docs,
+    rustdoc::invalid_html_tags,
     missing_debug_implementations,
     unreachable_pub,
     clippy::all,
