@@ -75,7 +75,7 @@ pub(super) async fn ensure_layers(
     loop {
         match try_layers(inner, origin, layers, stage).await {
             // What another pull had made was collected before we held it.
-            (Role::Joined, Ok(())) if !are_unpacked(inner, layers) => {}
+            (Role::Joined, Ok(())) if !are_whole(inner, layers) => {}
             (_, Ok(())) => return Ok(()),
             // Another pull failed, maybe by its credentials, or a layer of an earlier one that is ending still. Each of
             // them has left the table when it is heard of, so that the next attempt is ours, or another one's again.
@@ -95,10 +95,10 @@ fn is_worth_another_host(origin: &Origin, error: &ImageError) -> bool {
     error.kind() == ErrorKind::Corrupt && session.is_some_and(Session::has_turned_away)
 }
 
-fn are_unpacked(inner: &Inner, layers: &[Layer]) -> bool {
-    layers
-        .iter()
-        .all(|layer| inner.snapshots.layer(&layer.chain_id).is_some())
+fn are_whole(inner: &Inner, layers: &[Layer]) -> bool {
+    layers.iter().all(|layer| {
+        inner.snapshots.layer(&layer.chain_id).is_some() && inner.content.contains(&layer.blob)
+    })
 }
 
 /// The role is that of the layer that failed; without one, `Joined` if any layer was somebody else's work.
@@ -155,7 +155,7 @@ async fn ensure_layer(
     stage: &Arc<LayerStage>,
 ) -> Result<(), ImageError> {
     if inner.snapshots.layer(&layer.chain_id).is_some() {
-        return Ok(());
+        return ensure_blob(&inner, &origin, &layer).await;
     }
     let (staging, implied) = loop {
         match unpacked(&inner, &origin, &layer, stage).await {
@@ -195,6 +195,23 @@ async fn ensure_layer(
         Ok(())
     };
     tokio::task::spawn_blocking(last_steps).await?
+}
+
+/// Gets the blob of a layer that is here already, as a container has it: the image's record will name both.
+async fn ensure_blob(inner: &Arc<Inner>, origin: &Origin, layer: &Layer) -> Result<(), ImageError> {
+    let _permit = Arc::clone(&inner.permits).acquire_owned().await.ok();
+    loop {
+        let (download, role) = match feed(inner, origin, layer)? {
+            (Feed::Present(_), _) => return Ok(()),
+            (Feed::Following(download), role) => (download, role),
+        };
+        match (wait(download.outcome).await, role) {
+            (Err(error), Role::Joined) => {
+                tracing::debug!(blob = %layer.blob, %error, "the download that was joined failed");
+            }
+            (outcome, _) => return outcome,
+        }
+    }
 }
 
 /// A layer with all its files, compared with its digests, that still has to inherit; and the directories that do. The

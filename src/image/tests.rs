@@ -677,6 +677,21 @@ async fn root_a_lease_keeps_the_layers_over_removal_and_restart() {
 }
 
 #[tokio::test]
+async fn root_an_image_whose_layers_a_container_has_still_is_pulled_with_its_blobs() {
+    needs_root!();
+    let (folder, images) = open();
+    let registry = FakeRegistry::start(Door::Open).await;
+    Recipe::three("one").serve(&registry, "app", "1");
+    let image = images.pull(&registry.name("app:1"), None).await.unwrap();
+    images.lease(&[&image], "c1").unwrap();
+    images.remove(&image.id).await.unwrap();
+    wait_until(|| blobs(folder.path()) == 0).await;
+    let again = images.pull(&registry.name("app:1"), None).await.unwrap();
+    assert_eq!(blobs(folder.path()), again.blobs.len());
+    assert_eq!(again.chain_ids, image.chain_ids);
+}
+
+#[tokio::test]
 async fn root_a_restart_finds_whole_images_and_nothing_else() {
     needs_root!();
     let (folder, images) = open();

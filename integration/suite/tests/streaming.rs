@@ -131,11 +131,13 @@ fn root_exec_on_a_terminal_follows_its_size_and_its_interrupts() {
                 .contains("43 132")
                 .then_some(())
         });
-        terminal.type_in("trap 'echo inter''rupted' INT; sleep 1000 & wait\n");
-        terminal.wait_for("wait\r\n");
+        // Told ready when the trap is set; whatever the interrupt meets then, the shell ends.
+        terminal.type_in(
+            "trap 'echo inter''rupted; exit 5' INT; echo re''ady; while :; do sleep 1; done\n",
+        );
+        terminal.wait_for("ready\r\n");
         terminal.type_in("\u{3}");
         terminal.wait_for("interrupted");
-        terminal.type_in("kill %1; exit 5\n");
         terminal.wait_for("exit code 5");
         assert!(!terminal.child.wait().unwrap().success());
     }
@@ -462,6 +464,11 @@ fn root_execs_and_attachments_leave_nothing_behind() {
         }
         held
     };
+    // A client that was killed above takes a moment to go.
+    let clients = || node.processes().into_values().any(|name| name == "crictl");
+    wait_for("the last client's end", DEADLINE, || {
+        (!clients()).then_some(())
+    });
     let (before, expected) = (holdings(&node), held(&node));
     round(40);
     let mut last = String::new();
