@@ -198,11 +198,12 @@ fn root_a_terminal_is_followed_and_put_right_afterwards() {
         shell.said.lock().unwrap().contains("43 132").then_some(())
     });
     // Ctrl-C is the command's, not this program's.
-    shell.type_in("trap 'echo inter''rupted' INT; sleep 1000 & wait\n");
-    shell.wait_for("wait\r\n");
+    shell.type_in(
+        "trap 'echo inter''rupted; exit 5' INT; echo re''ady; while :; do sleep 1; done\n",
+    );
+    shell.wait_for("ready\r\n");
     shell.type_in("\u{3}");
     shell.wait_for("interrupted");
-    shell.type_in("kill %1; exit 5\n");
     assert_eq!(shell.child.wait().unwrap().code(), Some(5));
     assert!(!shell.is_raw());
 
