@@ -47,6 +47,8 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Exec(arguments) => pods::exec::run(&arguments, &mut output),
         Command::Attach(arguments) => pods::attach::run(&arguments),
         Command::PortForward(arguments) => pods::port_forward::run(&arguments, &mut output),
+        Command::Stats(arguments) => pods::stats::run(&arguments, &mut output),
+        Command::Events(arguments) => pods::events::run(&arguments, &mut output),
         Command::Logs(arguments) => pods::logs::run(&arguments, &mut output),
         Command::Network(command) => network::run(&command, &mut output),
         Command::Version(arguments) => version::run(&arguments, &mut output),

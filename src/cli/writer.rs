@@ -63,6 +63,12 @@ impl<W: Write> Writer<W> {
         writeln!(self.output)
     }
 
+    /// Prints a value as one line of JSON.
+    pub(super) fn json_line(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.output, value)?;
+        writeln!(self.output)
+    }
+
     /// A value as YAML.
     pub(super) fn yaml(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
         let value = serde_json::to_value(value)?;

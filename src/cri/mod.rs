@@ -34,11 +34,11 @@ mod wire;
 pub use calls::CallObserver;
 pub use client::{
     Archive, Client, ClientError, CommandOutput, Condition, ContainerDetails, ContainerSummary,
-    EventContainer, EventSandbox, Events, ExplainDepth, ExplainRequest, Explained, ExplainedPolicy,
-    ExplainedSource, Exported, HostTrust, ImageDetails, ImageSummary, Imported, MountSummary,
-    PodDetails, PodSummary, Prune, Pruned, PrunedImage, Pull, PulledLayer, PulledLayerState,
-    ReportedEvent, RuntimeState, SourceAnswers, StreamSelection, Verification, VerifiedStore,
-    VerifyFinding, VerifyProgress, VerifyTarget, Version,
+    ContainerUsage, EventContainer, EventSandbox, Events, ExplainDepth, ExplainRequest, Explained,
+    ExplainedPolicy, ExplainedSource, Exported, HostTrust, ImageDetails, ImageSummary, Imported,
+    MountSummary, PodDetails, PodSummary, Prune, Pruned, PrunedImage, Pull, PulledLayer,
+    PulledLayerState, ReportedEvent, RuntimeState, SourceAnswers, StreamSelection, Verification,
+    VerifiedStore, VerifyFinding, VerifyProgress, VerifyTarget, Version,
 };
 pub use pods::PodService;
 pub use serve::{CgroupDriver, ServeError, Settings, serve};

@@ -1,5 +1,5 @@
-//! `carpel ps`, `inspect`, `exec`, `attach`, `logs` and `port-forward` against a daemon, on a real terminal where it
-//! matters.
+//! `carpel ps`, `inspect`, `exec`, `attach`, `logs`, `port-forward`, `events` and `stats` against a daemon, on a real
+//! terminal where it matters.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -461,5 +461,70 @@ fn root_a_full_disk_blocks_nobody_and_the_lost_lines_are_told_while_it_runs() {
     node.remove_pod(&pod);
     let unmounted = node.command("umount").arg(&logs).status().unwrap();
     assert!(unmounted.success());
+    node.finish();
+}
+
+#[test]
+fn root_events_are_told_as_they_happen_and_stats_show_who_is_busy() {
+    let Some(node) = Node::start_carpel() else {
+        return;
+    };
+    let mut listener = carpel(&node, &["events", "--output", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(listener.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&told.next().unwrap().unwrap()).unwrap() };
+    // What happens before it listens is not told: pods come and go until one is heard of.
+    let heard = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !heard.load(std::sync::atomic::Ordering::Relaxed) {
+                let first = node.run_pod(pod("first"));
+                node.remove_pod(&first);
+            }
+        });
+        assert_eq!(next()["sandbox"]["name"], "first");
+        heard.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let (busy, id) = running(&node, "busy", "while :; do :; done");
+    let mut of_container = || loop {
+        let event = next();
+        if event["id"] == json!(id) {
+            return event;
+        }
+    };
+    assert_eq!(of_container()["kind"], "created");
+    let started = of_container();
+    assert_eq!(started["kind"], "started");
+    assert_eq!(started["containers"][0]["state"], "running");
+
+    let (idle, _) = running(&node, "idle", "exec sleep 100000");
+    wait_for("processor time", DEADLINE, || {
+        let stats = parsed(&node, &["stats", "--output", "json"]);
+        assert_eq!(stats.as_array().unwrap().len(), 2);
+        // The busiest is the first.
+        (stats[0]["id"] == json!(id) && stats[0]["cpu_nano_cores"].as_u64() > Some(50_000_000))
+            .then_some(())
+    });
+    let table = said(&node, &["stats", "idle"]);
+    assert!(table.contains("idle") && !table.contains("busy"), "{table}");
+    assert_eq!(table.lines().count(), 2, "{table}");
+    // On a terminal the table is shown again and again, until Ctrl-C.
+    let mut live = terminal(&node, &["stats", "--interval", "100ms"]);
+    wait_for("a second look", DEADLINE, || {
+        let said = live.said.lock().unwrap();
+        (said.matches("CONTAINER").count() > 1).then_some(())
+    });
+    live.type_in("\u{3}");
+    assert!(!live.child.wait().unwrap().success());
+
+    node.remove_pod(&busy);
+    let stopped = of_container();
+    assert_eq!(stopped["kind"], "stopped");
+    assert_eq!(stopped["containers"][0]["exit_code"], 137);
+    listener.kill().unwrap();
+    listener.wait().unwrap();
+    node.remove_pod(&idle);
     node.finish();
 }

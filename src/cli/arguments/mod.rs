@@ -43,6 +43,10 @@ pub(in crate::cli) enum Command {
     Attach(AttachArguments),
     /// Listen on this machine and pass each connection on into a pod
     PortForward(PortForwardArguments),
+    /// Show what containers use: live on a terminal, once in a pipe
+    Stats(StatsArguments),
+    /// Print what happens to pods and containers, as it happens
+    Events(EventsArguments),
     /// Print what a container has written
     Logs(LogsArguments),
     /// Show the built-in pod network of this node, or remove it

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{DaemonAddress, TextOrJson};
+use super::{DaemonAddress, TableOrJson, TextOrJson};
 use crate::cli::pods::port_forward::PortPair;
 use crate::cli::time::{self, Since};
 
@@ -270,4 +270,31 @@ mod tests {
         assert!(exec.interactive && exec.tty);
         assert_eq!(exec.command, ["ls", "-l", "--output", "x"]);
     }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct EventsArguments {
+    /// How they are printed: a line each, or a JSON object a line
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    pub(in crate::cli) output: TextOrJson,
+    #[command(flatten)]
+    pub(in crate::cli) daemon: DaemonAddress,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct StatsArguments {
+    /// Names, or ids or the beginning of ids; all that run if nothing is named
+    #[arg(value_name = "CONTAINER")]
+    pub(in crate::cli) containers: Vec<String>,
+    /// Print once also on a terminal
+    #[arg(long)]
+    pub(in crate::cli) no_stream: bool,
+    /// How long between two looks on a terminal
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = crate::cli::time::duration)]
+    pub(in crate::cli) interval: std::time::Duration,
+    /// How they are printed
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub(in crate::cli) output: TableOrJson,
+    #[command(flatten)]
+    pub(in crate::cli) daemon: DaemonAddress,
 }

@@ -2,6 +2,7 @@
 //! has written into the container or pod that is meant.
 
 pub(super) mod attach;
+pub(super) mod events;
 pub(super) mod exec;
 pub(super) mod find;
 pub(super) mod inspect;
@@ -10,4 +11,5 @@ pub(super) mod logs;
 pub(super) mod port_forward;
 pub(super) mod ps;
 mod session;
+pub(super) mod stats;
 pub(super) mod style;

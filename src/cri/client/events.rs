@@ -1,5 +1,6 @@
 //! GetContainerEvents, for people and scripts.
 
+use serde::Serialize;
 use tonic::Streaming;
 
 use super::{Client, ClientError, call};
@@ -8,7 +9,7 @@ use crate::cri::wire::runtime as wire;
 const CALL: &str = "GetContainerEvents";
 
 /// Something that happened to a container or a sandbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReportedEvent {
     /// The container's id, or the sandbox's.
     pub id: String,
@@ -23,7 +24,7 @@ pub struct ReportedEvent {
 }
 
 /// A sandbox at the time of an event.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct EventSandbox {
     /// Its id.
     pub id: String,
@@ -38,7 +39,7 @@ pub struct EventSandbox {
 }
 
 /// A container at the time of an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EventContainer {
     /// Its id.
     pub id: String,

@@ -8,6 +8,7 @@ mod import_image;
 mod pods;
 mod prune_images;
 mod pull_image;
+mod statistics;
 mod streams;
 mod verify_images;
 
@@ -35,6 +36,7 @@ pub use import_image::{Archive, Imported};
 pub use pods::{ContainerDetails, ContainerSummary, MountSummary, PodDetails, PodSummary};
 pub use prune_images::{Prune, Pruned, PrunedImage};
 pub use pull_image::{Pull, PulledLayer, PulledLayerState};
+pub use statistics::ContainerUsage;
 pub use streams::{CommandOutput, StreamSelection};
 pub use verify_images::{Verification, VerifiedStore, VerifyFinding, VerifyProgress, VerifyTarget};
 
