@@ -166,8 +166,9 @@ async fn ensure_layer(
             (_, outcome) => break outcome?,
         }
     };
-    if let Some(previous) = below.last() {
-        previous.is_settled().await?;
+    // Each of them: one may be of a pull that has ended, and settled, and one below it of this pull, and not yet.
+    for below in &below {
+        below.is_settled().await?;
     }
     let stage = Arc::clone(stage);
     let last_steps = move || {
@@ -271,7 +272,7 @@ struct Below {
 }
 
 impl Below {
-    /// Waits until it can be inherited from; then those below it can be, too.
+    /// Waits until it can be inherited from.
     async fn is_settled(&self) -> Result<(), ImageError> {
         let mut settled = self.flight.stage.settled();
         tokio::select! {

@@ -13,8 +13,10 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use carpel_integration::node::Node;
+use carpel_integration::node::Runtime;
 use carpel_integration::request::container;
 use carpel_integration::request::pod;
+use carpel_integration::wait::wait_for;
 use serde_json::Value;
 use serde_json::json;
 
@@ -183,6 +185,11 @@ fn root_containers_that_cannot_be_made_leave_nothing() {
 fn root_one_name_is_one_pod_and_one_container() {
     let Some(node) = Node::start() else { return };
     let first = node.run_pod(pod("single"));
+    // The shim forks its log writer while it answers.
+    wait_for("the log writer", Duration::from_secs(30), || {
+        let is_there = node.processes().values().any(|name| name == "carpel-log");
+        (node.runtime != Runtime::Carpel || is_there).then_some(())
+    });
     let before = node.inventory();
     let mut another = pod("single");
     another["hostname"] = json!("another");
