@@ -382,7 +382,7 @@ fn root_forwarded_ports_answer_and_leave_nothing() {
     let (web, nobody) = (port(), port());
     let ask = |port: u16, count: usize| -> usize {
         let script = format!(
-            "n=0; for i in $(seq {count}); do exec 3<>/dev/tcp/127.0.0.1/{port} || continue
+            "trap '' PIPE; n=0; for i in $(seq {count}); do exec 3<>/dev/tcp/127.0.0.1/{port} || continue
                printf 'GET /hostname HTTP/1.0\\r\\n\\r\\n' >&3
                grep -q forward <&3 && n=$((n+1)); exec 3>&-; done; echo $n"
         );

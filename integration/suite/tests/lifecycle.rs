@@ -199,7 +199,8 @@ fn root_logs_hold_both_streams_and_outlive_the_container() {
         &[
             "sh",
             "-c",
-            "echo to stdout; echo to stderr >&2; printf 'no end of line'",
+            // The streams are two pipes: what is written at once may be logged in either order.
+            "echo to stdout; echo to stderr >&2; sleep 1; printf 'no end of line'",
         ],
     );
     let talker = node.start_container(&pod, &request);
