@@ -4,6 +4,7 @@ mod activity;
 mod admission;
 mod attach;
 mod clock;
+mod container_devices;
 mod container_sources;
 mod container_state;
 mod create_container;
