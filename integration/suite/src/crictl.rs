@@ -36,6 +36,13 @@ impl Node {
             .to_owned()
     }
 
+    /// Runs a script in a container and gives what it says on both streams, whether or not it succeeds.
+    #[must_use]
+    pub fn ask_inside(&self, container: &str, script: &str) -> String {
+        let script = format!("({script}) 2>&1; true");
+        self.ask(&["exec", container, "sh", "-c", &script])
+    }
+
     /// Runs crictl, which must succeed, for its effect.
     pub fn tell(&self, arguments: &[&str]) {
         drop(self.ask(arguments));

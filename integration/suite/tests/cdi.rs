@@ -25,16 +25,6 @@ fn with_devices(name: &str, devices: &[&str]) -> Value {
     request
 }
 
-fn ask(node: &Node, container: &str, script: &str) -> String {
-    node.ask(&[
-        "exec",
-        container,
-        "sh",
-        "-c",
-        &format!("({script}) 2>&1; true"),
-    ])
-}
-
 #[test]
 fn root_a_program_finds_what_its_devices_bring() {
     let Some(node) = Node::start_carpel() else {
@@ -70,9 +60,7 @@ fn root_a_program_finds_what_its_devices_bring() {
         (annotated, "1000:"),
     ] {
         let container = node.start_container(&pod, &request);
-        let said = ask(
-            &node,
-            &container,
+        let said = node.ask_inside(&container,
             "echo $DRIVER $VISIBLE; id -G; cat /usr/lib/gpu/lib.so; echo; touch /usr/lib/gpu/x; \
              stat -c '%A %t,%T %u:' /dev/gpu0; head -c 2 /dev/gpu0 | wc -c; echo x >/dev/loop-control-like",
         );
@@ -128,7 +116,7 @@ fn root_a_hook_is_refused_by_name_and_a_new_yaml_file_counts_at_once() {
     std::fs::remove_file(&file).unwrap();
     write_new(&file, text("    env:\n    - FROM=yaml\n").as_bytes());
     let container = node.start_container(&pod, &with_devices("yaml", &[&name]));
-    assert_eq!(ask(&node, &container, "echo $FROM"), "yaml");
+    assert_eq!(node.ask_inside(&container, "echo $FROM"), "yaml");
     std::fs::remove_file(&file).unwrap();
     node.remove_pod(&pod);
     node.finish();

@@ -24,16 +24,6 @@ fn sleeper(name: &str, security: &[(&str, Value)]) -> Value {
     request
 }
 
-fn ask(node: &Node, container: &str, script: &str) -> String {
-    node.ask(&[
-        "exec",
-        container,
-        "sh",
-        "-c",
-        &format!("({script}) 2>&1; true"),
-    ])
-}
-
 #[test]
 fn root_ambient_capabilities_reach_a_program_of_an_ordinary_user() {
     let Some(node) = Node::start_carpel() else {
@@ -56,7 +46,7 @@ fn root_ambient_capabilities_reach_a_program_of_an_ordinary_user() {
     ] {
         let security = [user.clone(), ("capabilities", capabilities)];
         let container = node.start_container(&pod, &sleeper(name, &security));
-        let said = ask(&node, &container, script);
+        let said = node.ask_inside(&container, script);
         assert!(said.ends_with(says), "{name}: {said}");
     }
     node.remove_pod(&pod);

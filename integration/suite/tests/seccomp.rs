@@ -25,16 +25,6 @@ fn with_profile(name: &str, profile: &Value) -> Value {
     request
 }
 
-fn ask(node: &Node, container: &str, script: &str) -> String {
-    node.ask(&[
-        "exec",
-        container,
-        "sh",
-        "-c",
-        &format!("({script}) 2>&1; true"),
-    ])
-}
-
 /// Writes a profile that allows all but one call, and gives its path.
 fn deny(node: &Node, name: &str, entry: &Value) -> String {
     let file = node.work.join(format!("{name}.json"));
@@ -69,7 +59,7 @@ fn root_the_default_profile_keeps_a_program_from_what_unconfined_may() {
         ),
     ] {
         let container = node.start_container(&pod, &with_profile(name, &profile));
-        let said = ask(&node, &container, ASK);
+        let said = node.ask_inside(&container, ASK);
         let mode = if filters == 0 { 0 } else { 2 };
         assert!(
             said.contains(&format!("Seccomp:\t{mode}")),
@@ -99,7 +89,7 @@ fn root_the_first_program_and_every_exec_have_the_same_filter() {
         security["run_as_user"] = json!({ "value": user });
         security["no_new_privs"] = json!(user != 0);
         let container = node.start_container(&pod, &request);
-        let expected = ask(&node, &container, ASK);
+        let expected = node.ask_inside(&container, ASK);
         assert!(expected.ends_with("may not"), "{expected}");
         carpel_integration::wait::wait_for(
             "what the first program says",
@@ -123,8 +113,7 @@ fn root_a_capability_opens_its_calls_in_the_default_profile() {
     request["linux"]["security_context"]["capabilities"] =
         json!({ "add_capabilities": ["SYS_ADMIN"] });
     let admin = node.start_container(&pod, &request);
-    let said = ask(
-        &node,
+    let said = node.ask_inside(
         &admin,
         "mkdir /m && mount -t tmpfs m /m && unshare -m hostname && echo mounted",
     );
@@ -193,7 +182,7 @@ fn root_every_action_of_a_file_is_what_a_program_meets() {
         let profile =
             json!({ "profile_type": LOCALHOST, "localhost_ref": deny(&node, name, &entry) });
         let container = node.start_container(&pod, &with_profile(name, &profile));
-        let said = ask(&node, &container, script);
+        let said = node.ask_inside(&container, script);
         assert!(said.contains(expected), "{name}: {said}");
     }
     node.remove_pod(&pod);
@@ -225,7 +214,7 @@ fn root_the_old_field_names_profiles_too_and_privileged_has_none() {
         request["linux"]["security_context"]["seccomp_profile_path"] = json!(text);
         request["linux"]["security_context"]["privileged"] = json!(privileged);
         let container = node.start_container(&pod, &request);
-        let said = ask(&node, &container, ASK);
+        let said = node.ask_inside(&container, ASK);
         assert!(
             said.ends_with(says),
             "{text}, privileged {privileged}: {said}"

@@ -34,16 +34,6 @@ fn sleeper(name: &str) -> Value {
     in_namespace(container(name, &["sleep", "1000"]))
 }
 
-fn ask(node: &Node, container: &str, script: &str) -> String {
-    node.ask(&[
-        "exec",
-        container,
-        "sh",
-        "-c",
-        &format!("({script}) 2>&1; true"),
-    ])
-}
-
 #[test]
 fn root_the_pods_root_is_nobody_of_the_node() {
     let Some(node) = Node::start_carpel() else {
@@ -61,9 +51,7 @@ fn root_the_pods_root_is_nobody_of_the_node() {
         (words == ["0", "0", "100000", "65536"]).then_some(())
     });
     // What the image has, what the container makes, the pod's files, and devices.
-    let owners = ask(
-        &node,
-        &first,
+    let owners = node.ask_inside(&first,
         "touch /made /dev/shm/made && mkdir /var/made && stat -c '%n %u:%g' /bin/busybox /made /dev/shm \
          /etc/hosts /etc/resolv.conf /dev /dev/pts /proc/self/ns /var/made && echo x >/dev/null && head -c 1 /dev/zero | wc -c",
     );
@@ -121,7 +109,7 @@ fn root_what_belongs_to_the_pod_is_its_roots_to_change() {
             "ermission denied",
         ),
     ] {
-        let said = ask(&node, &owner, script);
+        let said = node.ask_inside(&owner, script);
         assert!(said.contains(says), "{script}: {said}");
     }
     node.remove_pod(&pod);
@@ -145,9 +133,7 @@ fn root_a_volume_is_mapped_if_it_is_asked() {
         { "container_path": "/readonly", "host_path": mapped, "readonly": true, "uidMappings": mapping(USERS), "gidMappings": mapping(GROUPS) },
     ]);
     let container = node.start_container(&pod, &request);
-    let said = ask(
-        &node,
-        &container,
+    let said = node.ask_inside(&container,
         "touch /mapped/root && touch /mapped/user && chown 1000:1000 /mapped/user; stat -c %u /plain; \
          touch /plain/x; touch /readonly/x",
     );
@@ -186,8 +172,7 @@ fn root_execs_users_terminals_and_a_shared_pid_namespace_work_inside() {
         let words: Vec<&str> = said.split_whitespace().collect();
         (words.len() == 3 && words[1..] == ["1000", "x"]).then_some(())
     });
-    let said = ask(
-        &node,
+    let said = node.ask_inside(
         &container,
         "id -u; id -g; ps -o pid,comm; grep ^Seccomp: /proc/self/status",
     );
