@@ -17,7 +17,7 @@ pub(super) enum Held {
     ShimCgroup,
     /// The cgroups of pod and infra process.
     Cgroups,
-    /// The tmpfs for /dev/shm.
+    /// The files for its containers, and the tmpfs for /dev/shm.
     SharedMemory,
     /// The network namespace and its attachment.
     Network,
@@ -30,7 +30,7 @@ impl Held {
     pub(super) fn taken_as(self) -> &'static str {
         match self {
             Self::Directories => "record the sandbox",
-            Self::SharedMemory => "mount /dev/shm",
+            Self::SharedMemory => "make the sandbox's files",
             Self::ShimCgroup => "make the shim's cgroup",
             Self::Cgroups => "make its cgroups",
             Self::Network => "attach the network",

@@ -148,7 +148,7 @@ impl Build {
         Arc::clone(&self.context.slot.pod().config)
     }
 
-    /// The identity comes first: from here on recovery knows of the sandbox.
+    /// Intent and identity come first: from here on recovery knows of the sandbox.
     async fn write_identity(&self) -> Result<(), PodError> {
         let pod = self.context.slot.pod();
         let directories = self.context.slot.directories.clone();

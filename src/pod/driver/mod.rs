@@ -4,32 +4,33 @@
 //! procedure as a task of its own, or takes a result. It never waits for a process, a plugin or a grace period itself.
 //! Every transition has the same order, here and nowhere else: record the intent → act → record the outcome → reply.
 
+mod outcomes;
+mod shim_events;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use carpel_shim_protocol::message;
-use carpel_shim_protocol::message::event::Body;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Span;
 
 use super::admission::{Closing, Job, Request, Verdict, admit};
-use super::clock;
-use super::container_state::{self, ContainerPhase};
-use super::ends::{end, end_all, new_container, started};
+use super::container_state::ContainerPhase;
+use super::ends::new_container;
 use super::error::{PodError, Subject, chain};
 use super::events::{Events, Origin};
 use super::index::Index;
 use super::parts::Parts;
-use super::procedure::{Change, Context, Failure, Left, Outcome, ShimEvents};
+use super::procedure::{Context, Outcome, ShimEvents};
 use super::record;
 use super::sandbox_state::{Container, Pod, SandboxPhase};
 use super::slot::{Answer, Command, PodSlot, Reply, answer};
 use super::told::Told;
 use super::{
-    create_container, reconnect, remove_container, remove_sandbox, run_sandbox, start_container,
+    create_container, remove_container, remove_sandbox, run_sandbox, start_container,
     stop_container, stop_sandbox, update_container,
 };
 
@@ -295,237 +296,7 @@ impl Driver {
         });
     }
 
-    // === the ends of procedures ===
-
-    fn finish(&mut self, job: &Job, outcome: Outcome) {
-        let result = match outcome {
-            Ok(change) => self.apply(job, change),
-            Err(failure) => Err(self.apply_failure(job, failure)),
-        };
-        if let Job::StopContainer(id) = job {
-            self.deadlines.remove(id);
-        }
-        let waiting = self.waiting.remove(job).unwrap_or_default();
-        // An exit that came before the end of the start.
-        self.tell();
-        self.end_recovery();
-        for waiting in waiting {
-            answer(waiting, result.clone());
-        }
-        for command in std::mem::take(&mut self.deferred) {
-            self.take(command);
-        }
-    }
-
-    fn apply(&mut self, job: &Job, change: Change) -> Result<Reply, PodError> {
-        match change {
-            Change::SandboxReady(ready) => {
-                self.events = Some(ready.events);
-                self.record(|pod| {
-                    pod.phase = SandboxPhase::Ready;
-                    pod.addresses = ready.addresses;
-                    pod.network_namespace = ready.network_namespace;
-                    pod.infra_pid = ready.infra_pid;
-                });
-            }
-            Change::SandboxStopped(left) => self.record(|pod| {
-                end_all(pod, "killed with its sandbox");
-                pod.phase = SandboxPhase::Stopped {
-                    leftovers: left == Left::Leftovers,
-                };
-                pod.infra_pid = 0;
-            }),
-            Change::SandboxGone => self.leave(),
-            Change::ContainerCreated(created) => {
-                let Job::Create(id) = job else {
-                    return Ok(Reply::Done);
-                };
-                let id = id.clone();
-                self.record_container(&id, |container| {
-                    container.phase = ContainerPhase::Created { pid: created.pid };
-                    container.user = Some(created.user);
-                    container.image = created.image;
-                    container.log_path = created.log_path;
-                    container.stop_signal = created.stop_signal;
-                });
-                return Ok(Reply::Container(id));
-            }
-            Change::ContainerStarted { started_at } => {
-                if let Job::Start(id) = job {
-                    self.record_container(id, |container| started(container, started_at));
-                }
-            }
-            Change::ContainerStopped => {
-                if let Job::StopContainer(id) = job {
-                    self.record_container(id, |container| {
-                        end(container, "killed; its shim did not report the exit");
-                    });
-                }
-            }
-            Change::ContainerGone => {
-                if let Job::RemoveContainer(id) = job {
-                    self.forget_container(id);
-                }
-            }
-            Change::ContainerUpdated(resources) => {
-                if let Job::Update(id) = job {
-                    self.record_container(id, |container| container.resources = resources);
-                }
-            }
-            Change::Reconnected(connected) => {
-                self.events = Some(connected.events);
-                self.record(|pod| reconnect::take_facts(pod, &connected.state));
-            }
-            Change::ShimLost(exits) => {
-                self.record(|pod| {
-                    reconnect::take_exits(pod, &exits);
-                    pod.phase = SandboxPhase::Stopping;
-                });
-                self.begin(Job::Stop, None);
-            }
-        }
-        Ok(Reply::Done)
-    }
-
-    fn apply_failure(&mut self, job: &Job, failure: Failure) -> PodError {
-        match (job, failure.left) {
-            (Job::Run, Left::Nothing) => self.leave(),
-            (Job::Run | Job::Stop | Job::Remove | Job::Reconnect, _) => {
-                self.record(|pod| {
-                    end_all(pod, "killed with its sandbox");
-                    pod.phase = SandboxPhase::Stopped { leftovers: true };
-                    pod.infra_pid = 0;
-                });
-            }
-            (Job::Create(id), Left::Nothing) => self.forget_container(id),
-            (Job::Create(id), Left::Leftovers) => {
-                let message = chain(&failure.error);
-                self.record_container(id, |container| {
-                    container.phase = ContainerPhase::Exited(container_state::start_error(
-                        &message,
-                        clock::now(),
-                    ));
-                });
-            }
-            (Job::Start(id), _) => {
-                let message = chain(&failure.error);
-                self.record_container(id, |container| {
-                    container.phase = ContainerPhase::Exited(container_state::start_error(
-                        &message,
-                        clock::now(),
-                    ));
-                });
-            }
-            (Job::RemoveContainer(id), _) => {
-                self.record_container(id, |container| container.removing = false);
-            }
-            (Job::StopContainer(_) | Job::Update(_), _) => {}
-        }
-        failure.error
-    }
-
-    fn forget_container(&mut self, id: &str) {
-        self.record(|pod| {
-            pod.containers.remove(id);
-        });
-        self.index.remove_container(id);
-        self.context.slot.logs.forget(id);
-    }
-
-    /// The sandbox is no more.
-    fn leave(&mut self) {
-        self.index.remove_sandbox(&self.pod);
-        self.context.slot.set_shim(None);
-        self.context.slot.drop_execs();
-        let pod = Arc::make_mut(&mut self.pod);
-        if pod.phase != SandboxPhase::Creating {
-            end_all(pod, "killed with its sandbox");
-            pod.phase = SandboxPhase::Stopped { leftovers: false };
-            self.tell();
-            Arc::make_mut(&mut self.pod).containers.clear();
-            self.tell();
-        }
-        let news = self.told.sandbox_gone(&self.pod);
-        self.listeners.publish(&self.pod, news, self.origin);
-        self.gone = true;
-    }
-
-    fn on_event(&mut self, event: message::Event) {
-        let sandbox = self.pod.id.clone();
-        match event.body {
-            Some(Body::ContainerExited(exited)) => {
-                let (id, lost_lines) = (&exited.container_id, exited.lost_log_lines);
-                let change = self.context.slot.logs.tell(id, lost_lines, 0);
-                self.index.add_lost_log_lines(change.lost_lines);
-                self.record_container(&exited.container_id.clone(), |container| {
-                    let started_at = container.phase.started_at();
-                    if !container.phase.is_exited() {
-                        container.phase =
-                            ContainerPhase::Exited(container_state::exit_of(&exited, started_at));
-                    }
-                });
-            }
-            Some(Body::ExecExited(exited)) => self.context.slot.exec_exited(exited),
-            Some(Body::InfraExited(exited)) => {
-                if self.pod.phase == SandboxPhase::Ready {
-                    tracing::warn!(%sandbox, signal = exited.signal, "the infra process has died: the sandbox is not ready");
-                    self.record(|pod| {
-                        pod.phase = SandboxPhase::InfraLost;
-                        pod.infra_pid = 0;
-                    });
-                }
-            }
-            Some(Body::LogTrouble(trouble)) => self.on_log_trouble(&trouble),
-            Some(Body::Notice(notice)) => tracing::info!(%sandbox, shim = %notice.text),
-            None => tracing::debug!(%sandbox, "an event of a newer shim"),
-        }
-    }
-
-    /// A log cannot be written, or can be again. Told once each way, however many lines are lost meanwhile.
-    fn on_log_trouble(&self, trouble: &message::LogTrouble) {
-        let message::LogTrouble {
-            container_id,
-            errno,
-            lost_lines,
-        } = trouble;
-        let change = self
-            .context
-            .slot
-            .logs
-            .tell(container_id, *lost_lines, *errno);
-        self.index.add_lost_log_lines(change.lost_lines);
-        let sandbox = &self.pod.id;
-        match errno {
-            _ if !change.is_new => {}
-            0 => {
-                tracing::info!(%sandbox, container = %container_id, lost_lines, "the log is written again")
-            }
-            errno => tracing::warn!(
-                %sandbox,
-                container = %container_id,
-                lost_lines,
-                error = %std::io::Error::from_raw_os_error(*errno),
-                "the log cannot be written, its lines are lost"
-            ),
-        }
-    }
-
-    /// The connection has ended: the shim died, or the daemon was too slow for it.
-    fn on_shim_closed(&mut self) {
-        self.events = None;
-        self.context.slot.set_shim(None);
-        self.context.slot.drop_execs();
-        match self.pod.phase {
-            SandboxPhase::Ready | SandboxPhase::InfraLost => {
-                self.waiting.insert(Job::Reconnect, Vec::new());
-                self.spawn(Job::Reconnect, reconnect::run(self.context.clone()));
-            }
-            SandboxPhase::Creating
-            | SandboxPhase::Stopping
-            | SandboxPhase::Stopped { .. }
-            | SandboxPhase::Removing => {}
-        }
-    }
+    // === transitions ===
 
     /// An outcome: published even if it cannot be written, since it is true.
     fn record(&mut self, change: impl FnOnce(&mut Pod)) {
