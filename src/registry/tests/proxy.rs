@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use super::tls::{Authority, write};
 use super::*;
@@ -20,6 +21,15 @@ struct FakeProxy {
 impl FakeProxy {
     /// Forwards everything that has the password to `target`.
     async fn start(target: std::net::SocketAddr) -> Self {
+        Self::serve(target, None).await
+    }
+
+    /// The same, spoken to by TLS.
+    async fn start_encrypted(target: std::net::SocketAddr, tls: rustls::ServerConfig) -> Self {
+        Self::serve(target, Some(TlsAcceptor::from(Arc::new(tls)))).await
+    }
+
+    async fn serve(target: std::net::SocketAddr, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -27,7 +37,16 @@ impl FakeProxy {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(forward(stream, target, Arc::clone(&lines)));
+                let (tls, lines) = (tls.clone(), Arc::clone(&lines));
+                tokio::spawn(async move {
+                    match tls {
+                        None => forward(stream, target, lines).await,
+                        Some(tls) => {
+                            let stream = tls.accept(stream).await.unwrap();
+                            forward(stream, target, lines).await;
+                        }
+                    }
+                });
             }
         });
         Self { address, log }
@@ -39,7 +58,7 @@ impl FakeProxy {
 }
 
 async fn forward(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     target: std::net::SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
 ) {
@@ -257,6 +276,56 @@ async fn a_proxy_with_tls_needs_a_certificate_of_the_system_s_authorities() {
         assert!(refused.contains(&named), "{refused}");
         assert!(refused.to_lowercase().contains("certificate"), "{refused}");
         assert!(!refused.contains("secret"), "{refused}");
+    }
+}
+
+/// The proxy and the rule for the other process of the test below.
+const OTHER_PROCESS: [&str; 2] = ["CARPEL_TEST_PROXY", "CARPEL_TEST_RULE"];
+
+/// The system's authorities are those of the file that `SSL_CERT_FILE` names: the client is another process, this very
+/// test with that variable.
+#[tokio::test]
+async fn a_proxy_with_tls_is_asked_and_tunnels() {
+    if let [Ok(url), Ok(rule)] = OTHER_PROCESS.map(std::env::var) {
+        let settings = ProxySettings {
+            http: url.clone(),
+            https: url,
+            exceptions: String::new(),
+        };
+        pull(&rule, settings).await.unwrap();
+        return;
+    }
+    let authority = Authority::new("one");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    write(&file, &authority.pem);
+    let tls = authority.server("r.example", None);
+    let encrypted = FakeRegistry::start_encrypted(Door::Open, tls).await;
+    let plain = FakeRegistry::start(Door::Open).await;
+    let to_encrypted = format!("ca = {:?}", file.display().to_string());
+    for (registry, rule, asked) in [
+        (encrypted, to_encrypted.as_str(), "CONNECT r.example:443"),
+        (
+            plain,
+            "server = \"http://r.example\"",
+            "GET http://r.example/v2/x/manifests/1",
+        ),
+    ] {
+        registry.put_manifest("x", "1", MANIFEST);
+        let tls = authority.server("127.0.0.1", None);
+        let proxy = FakeProxy::start_encrypted(registry.address, tls).await;
+        let url = format!("https://user:secret@{}", proxy.address);
+        let test = "registry::tests::proxy::a_proxy_with_tls_is_asked_and_tunnels";
+        let client = tokio::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test])
+            .env("SSL_CERT_FILE", &file)
+            .envs(OTHER_PROCESS.into_iter().zip([url.as_str(), rule]))
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&client.stdout);
+        assert!(said.contains("1 passed"), "{said}");
+        assert_eq!(proxy.log(), [format!("{asked} HTTP/1.1")]);
     }
 }
 
