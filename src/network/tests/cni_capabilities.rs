@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::super::route::RouteSocket;
-use super::super::{NetworkNamespace, PodRequest};
-use super::cni::{comes_and_goes, without_plugins};
+use super::super::{NetworkNamespace, PodRequest, Resolver};
+use super::cni::{cni_pod, comes_and_goes, remove_cni, without_plugins};
 use super::{greet, on_a_node};
 
 fn annotated<const COUNT: usize>(annotations: [(&str, &str); COUNT]) -> PodRequest {
@@ -102,6 +102,35 @@ fn root_cni_a_pod_has_the_bandwidth_that_it_asks_for() {
             assert!(took >= Duration::from_millis(1900), "{took:?}");
         })
         .await;
+    });
+}
+
+#[test]
+fn root_cni_a_plugin_with_the_capability_is_told_the_resolver_of_the_pod() {
+    on_a_node(|node| async move {
+        node.install();
+        let network = node.start_impatient(&[]).await;
+        let pod = PodRequest {
+            dns: Some(Resolver {
+                servers: vec!["10.96.0.10".to_owned()],
+                searches: vec!["default.svc.cluster.local".to_owned()],
+                options: vec!["ndots:5".to_owned()],
+            }),
+            ..PodRequest::default()
+        };
+        let told = json!({ "dns": {
+            "servers": ["10.96.0.10"],
+            "searches": ["default.svc.cluster.local"],
+            "options": ["ndots:5"],
+        } });
+        for (capabilities, expected) in [(json!({ "dns": true }), told), (json!({}), Value::Null)] {
+            let plugin = json!({ "type": "script", "capabilities": capabilities });
+            node.configure("1.1.0", &json!([plugin]));
+            drop(cni_pod(&network, "told", &pod).await);
+            assert_eq!(node.input("ADD")["runtimeConfig"], expected);
+            remove_cni(&network, "told").await;
+            assert_eq!(node.input("DEL")["runtimeConfig"], expected);
+        }
     });
 }
 
