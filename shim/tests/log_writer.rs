@@ -21,6 +21,7 @@ use carpel_linux::namespace;
 use log::LogEvent;
 use log::LogWriter;
 use rustix::io::Errno;
+use rustix::mount::MountFlags;
 use rustix::process::Signal;
 use std::fs;
 use std::fs::File;
@@ -28,6 +29,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::path::PathBuf;
 use support::Pod;
 use support::Source;
 use support::bytes_of;
@@ -48,7 +50,7 @@ fn main() {
         Some("--bench") => return bench::run(),
         _ => {}
     }
-    let tests: [Test; 10] = [
+    let tests: [Test; 11] = [
         ("all_output_of_all_containers_arrives", all_output_arrives),
         (
             "reopening_under_load_loses_and_doubles_nothing",
@@ -62,6 +64,7 @@ fn main() {
         ("without_the_shim_output_is_written_to_its_end", shim_gone),
         ("stopping_leaves_no_process", stopped),
         ("root_a_full_disk_stops_no_container", full_disk),
+        ("root_a_read_only_disk_stops_no_container", read_only_disk),
     ];
     let wanted = |name: &str| arguments.iter().all(|part| name.contains(part.as_str()));
     for (name, test) in tests.into_iter().filter(|(name, _)| wanted(name)) {
@@ -342,21 +345,55 @@ fn stopped() -> Outcome {
 }
 
 fn full_disk() -> Outcome {
+    let mut pod = Pod::new();
+    let disk = small_disk(&pod)?;
+    let filler = disk.join("filler");
+    let mut file = File::create(&filler).unwrap();
+    file.write_all(&vec![0; 700 << 10]).unwrap();
+    drop(file);
+    lines_are_lost(&mut pod, &disk, Errno::NOSPC, || {
+        fs::remove_file(&filler).unwrap();
+    });
+    unmount(&disk);
+    Ok(())
+}
+
+fn read_only_disk() -> Outcome {
+    let mut pod = Pod::new();
+    let disk = small_disk(&pod)?;
+    let remount = |flags| rustix::mount::mount_remount(&disk, flags, "size=16m").unwrap();
+    remount(MountFlags::RDONLY);
+    lines_are_lost(
+        &mut pod,
+        &disk,
+        Errno::ROFS,
+        || remount(MountFlags::empty()),
+    );
+    unmount(&disk);
+    Ok(())
+}
+
+/// A file system of 1 MiB in the pod's folder, mounted for this process alone.
+fn small_disk(pod: &Pod) -> Result<PathBuf, &'static str> {
     if !rustix::process::geteuid().is_root() {
         return Err("not root");
     }
-    let mut pod = Pod::new();
     namespace::unshare(namespace::Namespaces::MOUNT).unwrap();
     mount::set_propagation("/", mount::Propagation::Private, mount::Depth::Recursive).unwrap();
     let disk = pod.folder.path().join("disk");
     fs::create_dir(&disk).unwrap();
     let target: OwnedFd = File::open(&disk).unwrap().into();
     mount::mount("tmpfs", target.as_fd(), "tmpfs", 0, "size=1m").unwrap();
-    let filler = disk.join("filler");
-    let mut file = File::create(&filler).unwrap();
-    file.write_all(&vec![0; 700 << 10]).unwrap();
-    drop(file);
+    Ok(disk)
+}
 
+fn unmount(disk: &Path) {
+    rustix::mount::unmount(disk, rustix::mount::UnmountFlags::DETACH).unwrap();
+}
+
+/// A container writes to a log on a disk that does not take it, for this reason, and again when it does: the container
+/// is not held up, and the lines that are missing are counted.
+fn lines_are_lost(pod: &mut Pod, disk: &Path, reason: Errno, mend: impl FnOnce()) {
     let path = disk.join("c.log");
     let (stdout, end) = pipe();
     pod.add_at("c", &path, stdout);
@@ -365,8 +402,8 @@ fn full_disk() -> Outcome {
         bytes: 4 << 20,
     };
     let mut producer = produce(source, end.try_clone().unwrap());
-    let no_space = Errno::NOSPC.raw_os_error();
-    pod.wait_for(|event| matches!(event, LogEvent::Trouble { errno, .. } if *errno == no_space));
+    let reason = reason.raw_os_error();
+    pod.wait_for(|event| matches!(event, LogEvent::Trouble { errno, .. } if *errno == reason));
     assert!(
         producer.wait().unwrap().success(),
         "the producer is not held up"
@@ -374,8 +411,8 @@ fn full_disk() -> Outcome {
 
     pod.wait_until(|_| rustix::io::ioctl_fionread(&end) == Ok(0));
 
-    // Room again: the next lines are written, and that it is over is told.
-    fs::remove_file(&filler).unwrap();
+    // The next lines are written, and that it is over is told.
+    mend();
     let mut input = File::from(end);
     let mut more = 0;
     let over = pod.wait_until(|events| {
@@ -392,9 +429,6 @@ fn full_disk() -> Outcome {
     ));
     let lost = pod.finish("c");
     assert_lines_are_whole(&path, source, lost, more);
-    drop(target);
-    rustix::mount::unmount(&disk, rustix::mount::UnmountFlags::DETACH).unwrap();
-    Ok(())
 }
 
 /// Every line in the log is one that was produced, in their order, and those that are missing have been counted.
