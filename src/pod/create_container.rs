@@ -296,7 +296,7 @@ async fn write_bundle(
     let subject = subject(plan);
     let directories = context.slot.directories.clone();
     let id = plan.id.clone();
-    let log_directory = plan.log_path.parent().map(Path::to_owned);
+    let log_path = plan.log_path.clone();
     let specification = plan.calculated.specification.clone();
     blocking(subject.clone(), "write its bundle", move || {
         let file_error = |error: files::FileError| {
@@ -304,9 +304,7 @@ async fn write_bundle(
         };
         let persisted = |error| persist_error(subject.clone(), "write its bundle", error);
         files::make_directory(&directories.bundle(&id)).map_err(file_error)?;
-        if let Some(folder) = log_directory.filter(|folder| !folder.as_os_str().is_empty()) {
-            files::make_log_directory(&folder).map_err(file_error)?;
-        }
+        files::make_log(&log_path).map_err(file_error)?;
         persist::write_json(
             &directories.specification(&id),
             &specification,

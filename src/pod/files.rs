@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -139,6 +139,23 @@ pub(super) fn make_log_directory(path: &Path) -> Result<(), FileError> {
             path: path.to_owned(),
             source,
         })
+}
+
+/// Makes the file of a container's log with its folder, as containerd does: whoever is told that there is a container may
+/// open its log, while the shim's log writer gets to it when it gets to it.
+///
+/// That the file cannot be made is no reason not to have the container: the writer tries again, and tells why it cannot.
+pub(super) fn make_log(path: &Path) -> Result<(), FileError> {
+    let Some(folder) = path.parent() else {
+        return Ok(()); // It has no log.
+    };
+    make_log_directory(folder)?;
+    let mut options = fs::OpenOptions::new();
+    let made = options.append(true).create(true).mode(0o640).open(path);
+    if let Err(error) = made {
+        tracing::debug!(path = %path.display(), %error, "the log is not there yet");
+    }
+    Ok(())
 }
 
 /// Writes `hosts`, `hostname` and `resolv.conf`.
@@ -315,6 +332,21 @@ mod tests {
         ] {
             assert_eq!(asks_itself_only(text.as_bytes()), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_log_is_made_with_its_folder_kept_and_not_needed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pod/container/0.log");
+        make_log(&path).unwrap();
+        let mut log = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        io::Write::write_all(&mut log, b"a line\n").unwrap();
+        make_log(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"a line\n");
+        // A folder in its place: the container starts all the same.
+        make_log(path.parent().unwrap()).unwrap();
+        make_log(Path::new("")).unwrap();
+        assert!(make_log(&path.join("below/0.log")).is_err());
     }
 
     #[test]
