@@ -56,10 +56,20 @@ test-unit:
 	@$(lane) run unit cargo test --workspace --exclude carpel-integration -- --show-output
 
 .PHONY: integration
-integration: ## run crictl against RUNTIME=carpel|containerd in nodes in a box
-	@$(MAKE) node-$(RUNTIME)
+integration: ## run crictl and a real kubelet against RUNTIME=carpel|containerd in nodes in a box
+	@$(MAKE) node-$(RUNTIME) kubelet-tools
 	@RUNTIME=$(RUNTIME) $(lane) run integration \
 	    cargo test --package carpel-integration --no-fail-fast -- --show-output --test-threads 2
+
+# Idle pods whose cost is measured by kubelet, and for how long.
+COST_PODS ?= 100
+COST_SECONDS ?= 300
+.PHONY: kubelet
+kubelet: ## run a real kubelet on RUNTIME and print the table of what works, and what COST_PODS idle pods cost
+	@$(MAKE) node-$(RUNTIME) kubelet-tools
+	@RUNTIME=$(RUNTIME) COST_PODS=$(COST_PODS) COST_SECONDS=$(COST_SECONDS) $(lane) run kubelet \
+	    cargo test --package carpel-integration --no-fail-fast $(addprefix --test kubelet_,pods endpoints faults cost) \
+	    -- --show-output --test-threads 1
 
 .PHONY: soak-network
 soak-network: ## 500 pods with a network up and down, then again with the daemon killed at random moments
@@ -157,6 +167,19 @@ $(tools)/.built: $(tool_sources)
 	"$$go" vet ./cmd/...; "$$go" test ./cmd/...
 	@touch $@
 
+.PHONY: kubelet-tools
+kubelet-tools: $(tools)/.kubelet ## build kubelet, kubectl and kubelet-api, once; this takes minutes
+
+# From the same module versions as crictl and critest; the version is what a release has.
+$(tools)/.kubelet: $(tool_sources)
+	@echo "building kubelet and kubectl (once: some minutes)"
+	@mkdir -p $(tools)
+	@go="$$($(need) go)"; cd integration/tools; export CGO_ENABLED=0; \
+	version="$$("$$go" list -m -f '{{.Version}}' k8s.io/kubernetes)"; \
+	"$$go" build -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$version" -o bin/ \
+	    k8s.io/kubernetes/cmd/kubelet k8s.io/kubernetes/cmd/kubectl ./cmd/kubelet-api
+	@touch $@
+
 .PHONY: check fmt
 check: ## formatting, lints, documentation without warnings, architecture
 	@$(need) rust build
@@ -193,10 +216,13 @@ share := $(DESTDIR)$(PREFIX)/share
 completion_files := $(share)/bash-completion/completions/carpel \
     $(share)/zsh/site-functions/_carpel $(share)/fish/vendor_completions.d/carpel.fish
 man_directory := $(share)/man/man1
+unit := $(DESTDIR)$(PREFIX)/lib/systemd/system/carpel.service
 
 .PHONY: install uninstall
-install: release ## install binary, shell completion and man pages into PREFIX (default /usr/local)
+install: release ## install binary, systemd unit, shell completion and man pages into PREFIX (default /usr/local)
 	install -D -m 0755 $(carpel) $(DESTDIR)$(PREFIX)/bin/carpel
+	install -d $(dir $(unit))
+	sed 's|^ExecStart=.*/carpel |ExecStart=$(PREFIX)/bin/carpel |' packaging/carpel.service >$(unit)
 	install -d $(dir $(completion_files))
 	$(carpel) completion bash >$(word 1,$(completion_files))
 	$(carpel) completion zsh >$(word 2,$(completion_files))
@@ -204,7 +230,7 @@ install: release ## install binary, shell completion and man pages into PREFIX (
 	$(carpel) man-pages $(man_directory)
 
 uninstall: ## remove what install put there; state below /var/lib/carpel stays
-	rm -f $(DESTDIR)$(PREFIX)/bin/carpel $(completion_files)
+	rm -f $(DESTDIR)$(PREFIX)/bin/carpel $(unit) $(completion_files)
 	rm -f $(man_directory)/carpel.1 $(man_directory)/carpel-*.1
 
 .PHONY: clean

@@ -1,6 +1,6 @@
 //! What the integration tests share: a node in a box (`node`), crictl in it
 //! (`crictl`), the requests they send (`request`), an image of their own (`image`), the daemon's system
-//! calls (`trace`) and what a node holds (`inventory`). The tests are in `tests/` and run against Carpel, or against
+//! calls (`trace`), a real kubelet (`kubelet`), a reboot (`reboot`) and what a node holds (`inventory`). The tests are in `tests/` and run against Carpel, or against
 //! containerd with `RUNTIME=containerd`, which proves the tests.
 //!
 //! Not for: tests of Carpel as a library, and anything that needs no daemon.
@@ -15,8 +15,11 @@
 pub mod crictl;
 pub mod image;
 pub mod inventory;
+pub mod kubelet;
 pub mod node;
+pub mod reboot;
 pub mod request;
+pub mod table;
 pub mod terminal;
 pub mod trace;
 pub mod wait;

@@ -17,7 +17,6 @@ use carpel_integration::crictl::text;
 use carpel_integration::node::Node;
 use carpel_integration::request::container;
 use carpel_integration::request::pod;
-use carpel_integration::request::write_new;
 use carpel_integration::wait::wait_for;
 use serde_json::Value;
 
@@ -236,35 +235,6 @@ fn root_a_log_on_a_frozen_file_system_delays_no_stop() {
     node.finish();
 }
 
-/// What a reboot leaves of the node: its root folder. Every process but the
-/// node's own and the registry dies, what is mounted goes, `/run` is empty, and
-/// the kernel has another boot id.
-const REBOOT: &str = r#"set -e
-for stat in /proc/[0-9]*/stat; do
-    read -r pid name _ <"$stat" || continue
-    case $name in
-    "(inside)" | "(bash)" | "(testimages)") ;;
-    *) kill -KILL "$pid" ;;
-    esac
-done 2>/dev/null
-while read -r _ _ _ _ target _; do
-    case $target in
-    /run/netns/* | "$NODE_WORK"/*) echo "$target" ;;
-    esac
-done </proc/self/mountinfo | sort -r | while read -r target; do
-    # Of two mounts that share, one takes the other with it.
-    umount -l "$target" 2>/dev/null || true
-done
-umount -l /run/netns 2>/dev/null || true
-find /run -mindepth 1 -delete
-find "$NODE_WORK/run" -mindepth 1 -delete
-find "$NODE_CGROUP2" -mindepth 1 -depth -type d ! -name self -exec rmdir {} + 2>/dev/null || true
-ip -o link show | sed -n 's/^[0-9]*: \([^:@]*\).*/\1/p' | grep -v '^lo$' | while read -r link; do
-    ip link delete "$link" 2>/dev/null || true
-done
-mount --bind "$1" /proc/sys/kernel/random/boot_id
-"#;
-
 #[test]
 fn root_after_a_reboot_pods_are_not_ready_and_can_be_removed() {
     let Some(node) = Node::start_carpel() else {
@@ -277,14 +247,7 @@ fn root_after_a_reboot_pods_are_not_ready_and_can_be_removed() {
     node.wait_until_exited(&exited);
     let address = node.ask_json(&["inspectp", &pod.0])["status"]["network"]["ip"].clone();
 
-    let boot_id = node.work.join("boot_id");
-    write_new(&boot_id, b"11111111-2222-4333-8444-555555555555\n");
-    let output = node
-        .command("bash")
-        .args(["-c", REBOOT, "reboot", boot_id.to_str().unwrap()])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
+    node.reboot();
     node.start_daemon();
 
     wait_until_not_ready(&node, &pod.0);
@@ -302,11 +265,6 @@ fn root_after_a_reboot_pods_are_not_ready_and_can_be_removed() {
         "had {address}"
     );
     node.remove_pod(&again);
-    let undone = node
-        .command("umount")
-        .arg("/proc/sys/kernel/random/boot_id")
-        .status()
-        .unwrap();
-    assert!(undone.success());
+    node.undo_boot_id();
     node.finish();
 }

@@ -1,0 +1,141 @@
+//! A table of behaviours: pods are applied together, then each is looked at.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use carpel_integration::kubelet::Kubelet;
+use carpel_integration::node::Node;
+use carpel_integration::table::{Table, Verdict};
+use carpel_integration::wait::try_for;
+use serde_json::Value;
+
+/// For what a kubelet does of its own accord, with thirty pods on two cores.
+const SOON: Duration = Duration::from_secs(45);
+
+/// Where the behaviours are shown.
+#[derive(Debug)]
+pub(crate) struct Scene<'node> {
+    pub(crate) node: &'node Node,
+    pub(crate) kubelet: &'node Kubelet<'node>,
+    /// A folder of the node that pods can have by hostPath.
+    pub(crate) shared: PathBuf,
+}
+
+/// A pod, and how it shows that it is as it should be.
+pub(crate) struct Behaviour {
+    pub(crate) what: &'static str,
+    pub(crate) pod: Value,
+    pub(crate) check: Check,
+}
+
+/// How a behaviour is seen.
+pub(crate) enum Check {
+    /// The pod ends with this phase.
+    Phase(&'static str),
+    /// The pod becomes ready.
+    Ready,
+    /// The first container waits with this reason.
+    Waits(&'static str),
+    /// Something of its own, once it is so.
+    Status(fn(&Value) -> bool),
+    /// After the pod is removed, this file of the shared folder has this text.
+    RemovedLeaves(&'static str, &'static str),
+}
+
+impl<'node> Scene<'node> {
+    pub(crate) fn new(node: &'node Node, kubelet: &'node Kubelet<'node>) -> Self {
+        let shared = node.work.join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        Self {
+            node,
+            kubelet,
+            shared,
+        }
+    }
+
+    fn wait(&self, pod: &Value, is_so: impl Fn(&Value) -> bool) -> Result<Value, String> {
+        let name = name_of(pod);
+        let mut last = Value::Null;
+        let found = try_for(SOON, || {
+            last = self.kubelet.pod(name).unwrap_or_default();
+            is_so(&last).then(|| last.clone())
+        });
+        found.ok_or_else(|| format!("it is {}", last["status"]))
+    }
+
+    fn check(&self, behaviour: &Behaviour) -> Verdict {
+        let pod = &behaviour.pod;
+        match behaviour.check {
+            Check::Phase(phase) => {
+                let ended = |status: &Value| {
+                    ["Succeeded", "Failed"]
+                        .iter()
+                        .any(|end| status["phase"] == *end)
+                };
+                let found = self.wait(pod, |pod| ended(&pod["status"]))?;
+                if found["status"]["phase"] == phase {
+                    return Ok(());
+                }
+                let name = carpel_integration::kubelet::full_name(name_of(pod));
+                let said = self
+                    .kubelet
+                    .kubectl(&["logs", &name, "--all-containers", "--prefix"]);
+                Err(format!(
+                    "it is {}; it said: {}",
+                    found["status"],
+                    String::from_utf8_lossy(&said.stdout)
+                ))
+            }
+            Check::Ready => self.wait(pod, is_ready).map(drop),
+            Check::Waits(reason) => self
+                .wait(pod, |pod| {
+                    first_container(pod)["state"]["waiting"]["reason"] == reason
+                })
+                .map(drop),
+            Check::Status(is_so) => self.wait(pod, is_so).map(drop),
+            Check::RemovedLeaves(file, text) => {
+                self.wait(pod, is_ready)?;
+                self.kubelet.remove(name_of(pod));
+                let file = self.shared.join(file);
+                let mut last = String::new();
+                let found = try_for(SOON, || {
+                    last = std::fs::read_to_string(&file).unwrap_or_default();
+                    (last.trim() == text).then_some(())
+                });
+                found.ok_or_else(|| format!("{} says {last:?}", file.display()))
+            }
+        }
+    }
+}
+
+/// Applies all pods, checks each, and prints the table.
+///
+/// # Panics
+///
+/// When one of them is not as it should be, after all have been looked at.
+pub(crate) fn show(scene: &Scene<'_>, behaviours: &[Behaviour]) {
+    for behaviour in behaviours {
+        scene.kubelet.apply(&behaviour.pod);
+    }
+    let mut table = Table::default();
+    for behaviour in behaviours {
+        table.row(behaviour.what, scene.check(behaviour));
+    }
+    table.finish();
+}
+
+pub(crate) fn name_of(pod: &Value) -> &str {
+    pod["metadata"]["name"].as_str().unwrap()
+}
+
+pub(crate) fn first_container(pod: &Value) -> &Value {
+    &pod["status"]["containerStatuses"][0]
+}
+
+pub(crate) fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions.is_some_and(|conditions| {
+        let mut conditions = conditions.iter();
+        conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    })
+}

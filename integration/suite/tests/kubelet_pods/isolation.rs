@@ -1,0 +1,125 @@
+//! Namespaces, users and rights, seen from inside.
+
+use serde_json::json;
+
+use super::behaviours::{Behaviour, Check, Scene};
+use super::manifest::{container, judge};
+
+pub(crate) fn behaviours(_scene: &Scene<'_>) -> Vec<Behaviour> {
+    let mut all = namespaces();
+    all.extend(rights());
+    all
+}
+
+fn namespaces() -> Vec<Behaviour> {
+    let other = container("other", "sleep 4321");
+    vec![
+        Behaviour {
+            what: "hostNetwork: the pod has the node's addresses",
+            pod: judge(
+                "host-network",
+                "ip address show lo | grep 10.99.0.1",
+                &json!({ "hostNetwork": true }),
+            ),
+            check: Check::Phase("Succeeded"),
+        },
+        Behaviour {
+            what: "hostPID: the node's first process is seen",
+            pod: judge(
+                "host-pid",
+                "test $$ != 1; grep inside /proc/1/cmdline",
+                &json!({ "hostPID": true }),
+            ),
+            check: Check::Phase("Succeeded"),
+        },
+        Behaviour {
+            what: "hostUsers false: root inside is nobody special outside",
+            pod: judge(
+                "users",
+                "test $(id -u) = 0; test $(awk '{ print $2 }' /proc/self/uid_map) -ge 65536",
+                &json!({ "hostUsers": false }),
+            ),
+            check: Check::Phase("Succeeded"),
+        },
+        Behaviour {
+            what: "shareProcessNamespace: one container sees the other's processes",
+            pod: {
+                let mut pod = judge(
+                    "share",
+                    "until ps | grep '[s]leep 4321'; do sleep 0.2; done; kill -KILL $(ps | awk '/[s]leep 4321/ { print $1 }')",
+                    &json!({ "shareProcessNamespace": true }),
+                );
+                let containers = pod["spec"]["containers"].as_array_mut().unwrap();
+                containers.push(other);
+                pod
+            },
+            // The other one was killed.
+            check: Check::Phase("Failed"),
+        },
+    ]
+}
+
+fn rights() -> Vec<Behaviour> {
+    vec![
+        Behaviour {
+            what: "runAsUser, runAsGroup, supplementalGroups and fsGroup",
+            pod: judge(
+                "user",
+                "test \"$(id -u) $(id -g)\" = '1000 1001'; id -G | grep 1002; touch /v/file; stat -c %g /v/file | grep 2000",
+                &json!({
+                    "securityContext": { "runAsUser": 1000, "runAsGroup": 1001, "supplementalGroups": [1002], "fsGroup": 2000 },
+                    "volumes": [{ "name": "v", "emptyDir": {} }],
+                    "main": { "volumeMounts": [{ "name": "v", "mountPath": "/v" }] },
+                }),
+            ),
+            check: Check::Phase("Succeeded"),
+        },
+        Behaviour {
+            what: "runAsNonRoot refuses a root container",
+            pod: judge(
+                "root",
+                "true",
+                &json!({ "securityContext": { "runAsNonRoot": true } }),
+            ),
+            check: Check::Waits("CreateContainerConfigError"),
+        },
+        Behaviour {
+            what: "no capabilities, a seccomp filter, no new privileges, a root that is read-only",
+            pod: judge(
+                "confined",
+                "! touch /file; grep 'CapEff:.*0000000000000000' /proc/self/status; grep 'Seccomp:.*2' /proc/self/status; grep 'NoNewPrivs:.*1' /proc/self/status",
+                &json!({
+                    "securityContext": { "seccompProfile": { "type": "RuntimeDefault" } },
+                    "main": { "securityContext": {
+                        "readOnlyRootFilesystem": true,
+                        "allowPrivilegeEscalation": false,
+                        "capabilities": { "drop": ["ALL"] },
+                    }},
+                }),
+            ),
+            check: Check::Phase("Succeeded"),
+        },
+        Behaviour {
+            what: "a privileged container may mount",
+            pod: judge(
+                "privileged",
+                "mount -t tmpfs none /mnt || { mkdir /mnt; mount -t tmpfs none /mnt; }",
+                &json!({
+                    "main": { "securityContext": { "privileged": true } },
+                }),
+            ),
+            check: Check::Phase("Succeeded"),
+        },
+        Behaviour {
+            what: "a sysctl of the pod's own namespaces is set",
+            pod: judge(
+                "sysctl",
+                "grep 4242 /proc/sys/net/ipv4/ip_local_port_range || test \"$(cat /proc/sys/net/ipv4/ip_local_port_range)\" = \"$(printf '4242\\t60999')\"",
+                &json!({
+                    "securityContext": { "sysctls": [{ "name": "net.ipv4.ip_local_port_range", "value": "4242 60999" }] },
+                }),
+            ),
+            check: Check::Phase("Succeeded"),
+        },
+    ]
+}

@@ -1,0 +1,275 @@
+//! Containers that start, are probed, stop, finish, fail and never start.
+
+use serde_json::{Value, json};
+
+use super::behaviours::{Behaviour, Check, Scene, first_container, is_ready};
+use super::manifest::{container, judge, pod, server};
+
+const SLEEP: &str = "sleep 1000 & wait";
+
+pub(crate) fn behaviours(scene: &Scene<'_>) -> Vec<Behaviour> {
+    let shared = json!([{ "name": "shared", "hostPath": { "path": scene.shared } }]);
+    let mount = json!([{ "name": "shared", "mountPath": "/shared" }]);
+    let mut all = starting();
+    all.extend(probes());
+    all.extend(ending());
+    all.extend(never_starting());
+    all.extend(stopping(&shared, &mount));
+    all
+}
+
+fn starting() -> Vec<Behaviour> {
+    let web = container(
+        "web",
+        "echo hello >/tmp/index.html; exec httpd -f -p 127.0.0.1:8080 -h /tmp",
+    );
+    let asks = container(
+        "asks",
+        "until wget -q -O /got http://127.0.0.1:8080/; do sleep 0.2; done; sleep 1000",
+    );
+    let mut asks = asks;
+    asks["readinessProbe"] =
+        json!({ "exec": { "command": ["grep", "hello", "/got"] }, "periodSeconds": 1 });
+    let volume = json!([{ "name": "v", "emptyDir": {} }]);
+    let at = json!([{ "name": "v", "mountPath": "/v" }]);
+    let with = |name: &str, script: &str| {
+        let mut made = container(name, script);
+        made["volumeMounts"] = at.clone();
+        made
+    };
+    let mut sidecar = with("sidecar", "touch /v/sidecar; sleep 1000");
+    sidecar["restartPolicy"] = json!("Always");
+    sidecar["startupProbe"] =
+        json!({ "exec": { "command": ["test", "-e", "/v/sidecar"] }, "periodSeconds": 1 });
+    vec![
+        Behaviour {
+            what: "a pod with one container runs and is ready",
+            pod: server("one", SLEEP, &json!({})),
+            check: Check::Ready,
+        },
+        Behaviour {
+            what: "two containers share 127.0.0.1",
+            pod: pod("two", &json!([web, asks]), &json!({})),
+            check: Check::Ready,
+        },
+        Behaviour {
+            what: "init containers run one after another, before the others",
+            pod: judge(
+                "init",
+                "test \"$(cat /v/file)\" = 12",
+                &json!({
+                    "initContainers": [with("first", "printf 1 >>/v/file"), with("second", "printf 2 >>/v/file")],
+                    "volumes": volume,
+                    "main": { "volumeMounts": at },
+                }),
+            ),
+            check: Check::Phase("Succeeded"),
+        },
+        Behaviour {
+            what: "a sidecar is started before the others, and ends after them",
+            pod: judge(
+                "sidecar",
+                "test -e /v/sidecar",
+                &json!({
+                    "initContainers": [sidecar],
+                    "volumes": volume,
+                    "main": { "volumeMounts": at },
+                }),
+            ),
+            check: Check::Phase("Succeeded"),
+        },
+    ]
+}
+
+fn probes() -> Vec<Behaviour> {
+    let probe = |kind: &str, of: Value, more: Value| {
+        let mut probe = json!({ kind: of, "periodSeconds": 1 });
+        for (key, value) in more.as_object().unwrap() {
+            probe[key] = value.clone();
+        }
+        probe
+    };
+    vec![
+        Behaviour {
+            what: "an exec probe that fails restarts its container",
+            pod: server(
+                "alive",
+                SLEEP,
+                &json!({ "main": {
+                    "livenessProbe": probe("exec", json!({ "command": ["false"] }), json!({ "failureThreshold": 1 })),
+                }}),
+            ),
+            check: Check::Status(|pod| first_container(pod)["restartCount"].as_u64() >= Some(1)),
+        },
+        Behaviour {
+            what: "an http probe makes a container ready",
+            pod: server(
+                "web",
+                "exec httpd -f -p 8080 -h /tmp",
+                &json!({ "main": {
+                    "lifecycle": { "postStart": { "exec": { "command": ["touch", "/tmp/index.html"] } } },
+                    "readinessProbe": probe("httpGet", json!({ "path": "/index.html", "port": 8080 }), json!({})),
+                }}),
+            ),
+            check: Check::Ready,
+        },
+        Behaviour {
+            what: "a tcp probe tells that a container has started",
+            pod: server(
+                "late",
+                "sleep 2; exec httpd -f -p 9000 -h /tmp",
+                &json!({ "main": {
+                    "startupProbe": probe("tcpSocket", json!({ "port": 9000 }), json!({ "failureThreshold": 100 })),
+                }}),
+            ),
+            check: Check::Status(|pod| first_container(pod)["started"] == true && is_ready(pod)),
+        },
+        Behaviour {
+            what: "a container whose probe fails is not ready",
+            pod: server(
+                "unready",
+                SLEEP,
+                &json!({ "main": {
+                    "readinessProbe": probe("tcpSocket", json!({ "port": 9000 }), json!({})),
+                }}),
+            ),
+            check: Check::Status(|pod| {
+                pod["status"]["phase"] == "Running" && first_container(pod)["ready"] == false
+            }),
+        },
+    ]
+}
+
+fn ending() -> Vec<Behaviour> {
+    vec![
+        Behaviour {
+            what: "a pod whose container ends with 0 succeeds",
+            pod: judge("succeeds", "true", &json!({})),
+            check: Check::Phase("Succeeded"),
+        },
+        Behaviour {
+            what: "a pod whose container ends with another code fails, and tells it",
+            pod: judge("fails", "exit 7", &json!({})),
+            check: Check::Status(|pod| {
+                let ended = &first_container(pod)["state"]["terminated"];
+                pod["status"]["phase"] == "Failed"
+                    && ended["exitCode"] == 7
+                    && ended["reason"] == "Error"
+            }),
+        },
+        Behaviour {
+            what: "the termination message is read",
+            pod: judge("message", "printf bye >/dev/termination-log", &json!({})),
+            check: Check::Status(|pod| {
+                first_container(pod)["state"]["terminated"]["message"] == "bye"
+            }),
+        },
+        Behaviour {
+            what: "the end of the log is the message, where that is asked for",
+            pod: judge(
+                "last-words",
+                "echo these; false",
+                &json!({
+                    "main": { "terminationMessagePolicy": "FallbackToLogsOnError" },
+                }),
+            ),
+            check: Check::Status(|pod| {
+                let message = &first_container(pod)["state"]["terminated"]["message"];
+                message
+                    .as_str()
+                    .is_some_and(|message| message.contains("these"))
+            }),
+        },
+        Behaviour {
+            what: "a container that ends again and again is in CrashLoopBackOff",
+            pod: server("crashes", "exit 3", &json!({})),
+            check: Check::Status(|pod| {
+                let container = first_container(pod);
+                container["restartCount"].as_u64() >= Some(2)
+                    && container["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+                    && container["lastState"]["terminated"]["exitCode"] == 3
+            }),
+        },
+    ]
+}
+
+fn never_starting() -> Vec<Behaviour> {
+    vec![
+        Behaviour {
+            what: "a program that is not there is a StartError that names it",
+            pod: server(
+                "nothing",
+                "",
+                &json!({
+                    "restartPolicy": "Never",
+                    "main": { "command": ["/no/such/program"] },
+                }),
+            ),
+            check: Check::Status(|pod| {
+                let ended = &first_container(pod)["state"]["terminated"];
+                ended["reason"] == "StartError"
+                    && ended["exitCode"] == 128
+                    && ended["message"]
+                        .as_str()
+                        .is_some_and(|text| text.contains("/no/such/program"))
+            }),
+        },
+        Behaviour {
+            what: "an image that nobody has is tried again with a delay",
+            pod: server(
+                "no-image",
+                "",
+                &json!({ "main": { "image": "registry.k8s.io/no-such-image:1" } }),
+            ),
+            check: Check::Waits("ImagePullBackOff"),
+        },
+        Behaviour {
+            what: "an image that may not be pulled must be there",
+            pod: server(
+                "never",
+                "",
+                &json!({
+                    "main": { "image": "registry.k8s.io/no-such-image:1", "imagePullPolicy": "Never" },
+                }),
+            ),
+            check: Check::Waits("ErrImageNeverPull"),
+        },
+    ]
+}
+
+fn stopping(shared: &Value, mount: &Value) -> Vec<Behaviour> {
+    let patient = |script: &str, main: Value| {
+        let mut fields =
+            json!({ "volumes": shared, "terminationGracePeriodSeconds": 20, "main": main });
+        fields["main"]["volumeMounts"] = mount.clone();
+        (script.to_owned(), fields)
+    };
+    let hooks = json!({ "lifecycle": {
+        "postStart": { "exec": { "command": ["touch", "/begun"] } },
+        "preStop": { "exec": { "command": ["sh", "-c", "ls /begun >/shared/pre-stop"] } },
+    }});
+    let (hooked, hooked_fields) = patient("trap 'exit 0' TERM; sleep 1000 & wait", hooks);
+    let term = "trap 'echo TERM >/shared/term; exit 0' TERM; sleep 1000 & wait";
+    let (term, term_fields) = patient(term, json!({}));
+    let own = json!({ "lifecycle": { "stopSignal": "SIGUSR1" } });
+    let usr1 = "trap 'echo USR1 >/shared/usr1; exit 0' USR1; sleep 1000 & wait";
+    let (usr1, mut usr1_fields) = patient(usr1, own);
+    usr1_fields["os"] = json!({ "name": "linux" });
+    vec![
+        Behaviour {
+            what: "postStart runs after the start, preStop before the stop",
+            pod: server("hooks", &hooked, &hooked_fields),
+            check: Check::RemovedLeaves("pre-stop", "/begun"),
+        },
+        Behaviour {
+            what: "a stopped container gets SIGTERM and its time",
+            pod: server("term", &term, &term_fields),
+            check: Check::RemovedLeaves("term", "TERM"),
+        },
+        Behaviour {
+            what: "a container is stopped by the signal that it asks for",
+            pod: server("usr1", &usr1, &usr1_fields),
+            check: Check::RemovedLeaves("usr1", "USR1"),
+        },
+    ]
+}
