@@ -19,7 +19,7 @@ lane := integration/lane
 carpel := target/release/carpel
 tools := integration/tools/bin
 tool_sources := $(shell find integration/tools -name '*.go' -o -name 'go.mod' -o -name 'go.sum')
-go_programs := testimages conformance image-pause image-nonewprivs image-sh
+go_programs := testimages conformance image-pause image-nonewprivs image-sh image-health
 
 .PHONY: help
 help: ## say what the targets do
@@ -134,7 +134,7 @@ churn: ## bring 500 pods up and down, ten at a time, with CNI; then again while 
 	CNI_PODS=500 cargo test --package carpel-integration --test cni -- --show-output
 
 .PHONY: uml
-uml: release tools ## try limits in User-mode Linux, which has cgroup v2 with its controllers
+uml: release tools kubelet-tools ## try limits in User-mode Linux, which has cgroup v2 with its controllers
 	@$(need) rust build images uml
 	@$(lane) run uml integration/uml/all
 

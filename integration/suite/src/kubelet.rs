@@ -267,6 +267,11 @@ impl Drop for Kubelet<'_> {
         {
             self.node.signal("KILL", pid);
         }
+        let root = self.work.join("root");
+        let unmounted = self.node.command("umount").arg("--lazy").arg(root).status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            println!("the folder of the kubelet could not be unmounted");
+        }
         drop(self.api.stdin.take());
         if let Err(error) = self.api.wait() {
             println!("kubelet-api could not be waited for: {error}");

@@ -125,6 +125,19 @@ fn probes() -> Vec<Behaviour> {
             check: Check::Status(|pod| first_container(pod)["started"] == true && is_ready(pod)),
         },
         Behaviour {
+            what: "a gRPC probe makes a container ready",
+            pod: server(
+                "health",
+                "",
+                &json!({ "main": {
+                    "image": "registry.k8s.io/carpel-test/health:1",
+                    "command": ["/health"],
+                    "readinessProbe": probe("grpc", json!({ "port": 9000 }), json!({})),
+                }}),
+            ),
+            check: Check::Ready,
+        },
+        Behaviour {
             what: "a container whose probe fails is not ready",
             pod: server(
                 "unready",

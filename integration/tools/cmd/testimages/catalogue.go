@@ -146,6 +146,9 @@ func serverRecipes(programs string) []recipe {
 	privileges := newLayer()
 	privileges.copy(filepath.Join(programs, "image-nonewprivs"), "/nnp", 0o4755)
 
+	health := newLayer()
+	health.copy(filepath.Join(programs, "image-health"), "/health", 0o755)
+
 	// The multiple containers specs wait for the word httpd in the log.
 	httpd := newLayer()
 	httpd.file("www/index.html", 0o644, "<h1>It works!</h1>\n")
@@ -160,6 +163,11 @@ func serverRecipes(programs string) []recipe {
 			references: []string{endToEnd + "nonewprivs:1.3"},
 			layers:     []*layer{privileges},
 			config:     v1.Config{Env: []string{searchPath}, Entrypoint: []string{"/nnp"}},
+		},
+		{
+			references: []string{"registry.k8s.io/carpel-test/health:1"},
+			layers:     []*layer{health},
+			config:     v1.Config{Env: []string{searchPath}, Entrypoint: []string{"/health"}},
 		},
 		{
 			references: []string{endToEnd + "nginx:1.14-2"},
