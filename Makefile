@@ -138,6 +138,11 @@ uml: release tools kubelet-tools ## try limits in User-mode Linux, which has cgr
 	@$(need) rust build images uml
 	@$(lane) run uml integration/uml/all
 
+.PHONY: test-kernel
+test-kernel: release tools ## try AppArmor, cpusets and huge pages under a full kernel in QEMU: slow, not part of test
+	@$(need) rust build images kernel
+	@$(lane) run kernel integration/kernel/all
+
 .PHONY: ci
 ci: ## what the continuous integration runs: test, then conformance
 	@status=0; \

@@ -2,6 +2,7 @@
 //!
 //! The layers and who may name whom are in `docs/architecture.md`; `tests/architecture.rs` holds them.
 
+pub mod apparmor;
 pub mod cdi;
 pub mod cgroup;
 pub mod cli;
@@ -19,6 +20,7 @@ pub mod persist;
 pub mod pod;
 pub mod registry;
 pub mod seccomp;
+pub mod selinux;
 pub mod shim_client;
 pub mod snapshot;
 pub mod streaming;

@@ -23,6 +23,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "shim_client",
             "persist",
             "seccomp",
+            "apparmor",
+            "selinux",
             "cdi",
         ],
     ),
@@ -371,13 +373,16 @@ fn every_field_of_a_request_has_a_row_in_the_coverage() {
 #[test]
 fn every_test_that_the_coverage_names_exists() {
     let document = read("docs/cri-coverage.md");
-    let sources = sources(&["src", "shim/src", "tests", "integration/suite/tests"]);
+    let mut sources = sources(&["src", "shim", "tests", "integration/suite/tests"]);
+    for script in ["integration/uml/pods", "integration/kernel/pods"] {
+        sources.insert(script.to_owned(), read(script));
+    }
     let exists = |path: &str| {
-        // A file of tests that run a node, or one of its tests.
-        if path.starts_with("integration/") {
+        // A file of tests that run a node or a shim, or one of its tests.
+        if path.starts_with("integration/") || path.starts_with("shim/tests/") {
             let (file, name) = path.split_once("::").unwrap_or((path, ""));
             let text = sources.get(file);
-            return text.is_some_and(|text| text.contains(&format!("fn {name}")));
+            return text.is_some_and(|text| name.is_empty() || exists(text, name));
         }
         let (module, name) = path.rsplit_once("::").unwrap_or(("", path));
         let folder = format!("src/{}", module.trim_end_matches("::").replace("::", "/"));
@@ -415,11 +420,12 @@ fn is_test(name: &str) -> bool {
     name.contains('_') && name.bytes().all(legal)
 }
 
-/// Everything that holds tests: Rust sources, and the script of the cgroup v2 machine.
+/// Everything that holds tests: Rust sources, and the scripts of the two machines.
 fn tests() -> String {
     let folders = ["src", "shim", "linux", "tests", "integration/suite/tests"];
     let mut all: String = sources(&folders).into_values().collect();
     all.push_str(&read("integration/uml/pods"));
+    all.push_str(&read("integration/kernel/pods"));
     all
 }
 

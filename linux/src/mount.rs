@@ -259,12 +259,13 @@ pub fn set_owner_mapping(tree: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -
     ))
 }
 
-/// A detached overlay, for lower directories whose names do not fit in the page of mount(2): `lowerdir+`, Linux 6.8.
+/// A detached overlay, for lower directories whose names do not fit in the page of mount(2): `lowerdir+`, Linux 6.8. An
+/// empty `label` leaves the files those of SELinux that they have.
 ///
 /// # Errors
 ///
 /// `EINVAL` before Linux 6.8 and when overlayfs refuses the directories.
-pub fn overlay(lower: &[String], upper: &str, work: &str, attributes: u32) -> Result<OwnedFd> {
+pub fn overlay(lower: &[String], upper: &str, work: &str, label: &str) -> Result<OwnedFd> {
     let call = |what: &str| {
         format!(
             "{what} of an overlay of {} lower directories on {upper:?}",
@@ -281,7 +282,7 @@ pub fn overlay(lower: &[String], upper: &str, work: &str, attributes: u32) -> Re
             || format!("fsconfig(\"lowerdir+\", {directory:?})"),
         )?;
     }
-    for (key, value) in [("upperdir", upper), ("workdir", work)] {
+    for (key, value) in [("upperdir", upper), ("workdir", work), ("context", label)] {
         if !value.is_empty() {
             Error::of(
                 rustix::mount::fsconfig_set_string(&context, key, value),
@@ -296,7 +297,7 @@ pub fn overlay(lower: &[String], upper: &str, work: &str, attributes: u32) -> Re
         rustix::mount::fsmount(
             &context,
             FsMountFlags::FSMOUNT_CLOEXEC,
-            MountAttrFlags::from_bits_retain(attributes),
+            MountAttrFlags::empty(),
         ),
         || call("fsmount"),
     )

@@ -615,7 +615,7 @@ fn image_volume(pod: &Pod, sub_path: &str) -> Mount {
         options: vec!["ro".into(), "rprivate".into()],
         lower: vec![path(&top), path(&bottom)],
         sub_path: sub_path.into(),
-        idmapped: false,
+        ..Mount::default()
     }
 }
 

@@ -117,6 +117,15 @@ impl PodCgroup {
         self.cgroups.update(&cgroup, limits)
     }
 
+    /// Sets the limits of the pod as a whole: all of them, or none.
+    ///
+    /// # Errors
+    ///
+    /// A limit that cannot be applied, or a failed system call; what had been written is written back.
+    pub fn limit(&self, limits: &[Write]) -> Result<Vec<String>, CgroupError> {
+        self.cgroups.update(&self.open()?, limits)
+    }
+
     /// The pod's own cgroup, for figures, kill and freeze of the whole pod.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::oci::{ContainerConfig, LinuxResources, SandboxConfig};
+use crate::oci::{ContainerConfig, LinuxResources, PodResources, SandboxConfig};
 use crate::pod::{
     ContainerFilter, ContainerStatistics, ContainerView, ExecCommand, ExecOutput, PodError,
     PodEvents, PodSnapshot, Pods, RuntimeReport, SandboxFigures, SandboxFilter, SandboxStatistics,
@@ -74,6 +74,12 @@ pub trait PodService: Clone + Send + Sync + 'static {
         &self,
         id: &str,
         resources: LinuxResources,
+    ) -> impl Future<Output = Result<(), PodError>> + Send;
+    /// CRI UpdatePodSandboxResources.
+    fn update_sandbox_resources(
+        &self,
+        id: &str,
+        resources: PodResources,
     ) -> impl Future<Output = Result<(), PodError>> + Send;
     /// CRI ContainerStats.
     fn container_statistics(
@@ -175,6 +181,14 @@ impl PodService for Pods {
 
     async fn update_resources(&self, id: &str, resources: LinuxResources) -> Result<(), PodError> {
         self.update_resources(id, resources).await
+    }
+
+    async fn update_sandbox_resources(
+        &self,
+        id: &str,
+        resources: PodResources,
+    ) -> Result<(), PodError> {
+        self.update_sandbox_resources(id, resources).await
     }
 
     async fn container_statistics(&self, id: &str) -> Result<ContainerStatistics, PodError> {

@@ -343,6 +343,7 @@ impl<P: PodService> RuntimeService for RuntimeServer<P> {
         request: Request<wire::UpdatePodSandboxResourcesRequest>,
     ) -> Result<Response<wire::UpdatePodSandboxResourcesResponse>, Status> {
         pod_sandbox::update_resources::update_resources(&self.pods, request.into_inner())
+            .await
             .map(Response::new)
     }
 }

@@ -123,23 +123,26 @@ impl PodCgroups for NodeCgroups {
         container_id: &str,
         resources: &LinuxResources,
     ) -> Result<(), PodError> {
-        let limits = limits(container_id, resources)?;
+        let subject = container(container_id);
+        let limits = limits(&subject, resources)?;
         let pod = self.pod(parent, sandbox_id)?;
         let id = container_id.to_owned();
-        // Lowering memory.max makes the kernel reclaim: that may take its time.
-        let updated = tokio::task::spawn_blocking(move || pod.update_leaf(&id, &limits))
-            .await
-            .map_err(|error| {
-                PodError::new(
-                    PodErrorKind::Internal,
-                    container(container_id),
-                    "change its limits",
-                )
-                .caused_by(error)
-            })?;
-        let warnings =
-            updated.map_err(|error| told(container(container_id), "change its limits", error))?;
+        let warnings = change(subject, move || pod.update_leaf(&id, &limits)).await?;
         warn(container_id, &warnings);
+        Ok(())
+    }
+
+    async fn limit_sandbox(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        resources: &LinuxResources,
+    ) -> Result<(), PodError> {
+        let subject = sandbox(sandbox_id);
+        let limits = limits(&subject, resources)?;
+        let pod = self.pod(parent, sandbox_id)?;
+        let warnings = change(subject, move || pod.limit(&limits)).await?;
+        warn(sandbox_id, &warnings);
         Ok(())
     }
 
@@ -244,11 +247,22 @@ impl PodCgroups for NodeCgroups {
     }
 }
 
-fn limits(container_id: &str, resources: &LinuxResources) -> Result<Vec<Write>, PodError> {
-    let specified =
-        linux_resources(resources).map_err(|error| refused(container(container_id), error))?;
+fn limits(subject: &Subject, resources: &LinuxResources) -> Result<Vec<Write>, PodError> {
+    let specified = linux_resources(resources).map_err(|error| refused(subject.clone(), error))?;
     crate::cgroup::writes(&specified)
-        .map_err(|error| told(container(container_id), "calculate its limits", error))
+        .map_err(|error| told(subject.clone(), "calculate its limits", error))
+}
+
+/// Changes limits on a thread that may wait: lowering memory.max makes the kernel reclaim, which may take its time.
+async fn change(
+    subject: Subject,
+    write: impl FnOnce() -> Result<Vec<String>, CgroupError> + Send + 'static,
+) -> Result<Vec<String>, PodError> {
+    let step = "change its limits";
+    match tokio::task::spawn_blocking(write).await {
+        Ok(written) => written.map_err(|error| told(subject, step, error)),
+        Err(error) => Err(PodError::new(PodErrorKind::Internal, subject, step).caused_by(error)),
+    }
 }
 
 /// One that is not there is `None`.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::error::DaemonError;
+use crate::apparmor::AppArmor;
 use crate::cgroup::{self, Cgroups};
 use crate::oci::DeviceRules;
+use crate::selinux::Selinux;
 
 /// Facts of the host and of the daemon's own rights.
 #[derive(Debug, Clone)]
@@ -105,6 +107,18 @@ pub(super) fn facts(host: &Host, cgroups: &Cgroups) -> BTreeMap<String, String> 
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+/// Which security modules confine containers, for the verbose Status.
+pub(super) fn confinement(apparmor: &AppArmor, selinux: &Selinux) -> BTreeMap<String, String> {
+    let state = |is_on| if is_on { "on" } else { "off" };
+    [
+        ("apparmor", state(apparmor.is_on())),
+        ("selinux", state(selinux.is_on())),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .collect()
 }
 

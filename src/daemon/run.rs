@@ -18,6 +18,7 @@ use super::lock;
 use super::networks::NodeNetworks;
 use super::shims::NodeShims;
 use super::streams::{self, NodeStreams};
+use crate::apparmor::AppArmor;
 use crate::cgroup::{CgroupConfig, Cgroups, Driver, MissingControllers};
 use crate::config::{self, Config, NetworkMode};
 use crate::cri::{self, Socket};
@@ -28,6 +29,7 @@ use crate::network::{CniConfig, Mode, Network, NetworkConfig};
 use crate::pod::{
     self, ContainerFilter, DefaultSysctls, DeviceOwner, DeviceSettings, Parts, PodSettings, Pods,
 };
+use crate::selinux::Selinux;
 use crate::shim_client::ShimProgram;
 use crate::streaming;
 
@@ -66,13 +68,20 @@ pub async fn run(
     let images = open_images(&config).await?;
     let network = start_network(&config).await?;
     let program = ShimProgram::embedded().map_err(DaemonError::Shim)?;
-    let settings = settings(&config, &inherited, &host, &cgroups);
+    let apparmor = AppArmor::of_this_node();
+    let mut settings = settings(&config, &inherited, &host, &cgroups);
+    let selinux = Selinux::of_this_node();
+    settings
+        .facts
+        .extend(host::confinement(&apparmor, &selinux));
     let parts = Parts {
         networks: Arc::new(NodeNetworks::new(network.clone())),
         cgroups: Arc::new(NodeCgroups::new(cgroups, config.cgroup.shim_cgroup)),
         images: Arc::new(NodeImages::new(images.clone())),
         shims: Arc::new(NodeShims::new(program)),
         filters: Arc::default(),
+        apparmor: Arc::new(apparmor),
+        selinux: Arc::new(selinux),
         settings: Arc::new(settings),
     };
     let pods = Pods::open(parts).await;

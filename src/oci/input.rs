@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::container_config::ContainerConfig;
 use super::sandbox_config::SandboxConfig;
 use crate::cdi::Edits;
+use crate::selinux::Labels;
 
 /// The part of an image's configuration that a container takes over (OCI image-spec config.md, `config`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -159,6 +160,10 @@ pub struct Input<'a> {
     pub edits: &'a Edits,
     /// The profile of `container.security.seccomp` if that is Localhost: the file, read.
     pub seccomp: Option<&'a oci_spec::runtime::LinuxSeccomp>,
+    /// The AppArmor profile that is loaded for the container; none: it is not confined.
+    pub apparmor: Option<&'a str>,
+    /// The SELinux labels of the container; empty: none.
+    pub labels: &'a Labels,
     /// Host directory below which each volume of the image has a directory `0`, `1`, …
     pub volumes_directory: &'a str,
     /// The host.

@@ -15,6 +15,7 @@ mod input;
 mod mounts;
 mod namespaces;
 mod paths;
+mod pod_resources;
 mod process;
 mod resources;
 mod sandbox_config;
@@ -22,7 +23,6 @@ mod signal;
 mod specification;
 #[cfg(test)]
 mod tests;
-mod unsupported;
 mod user;
 mod user_namespace;
 
@@ -32,9 +32,9 @@ pub use error::{OciError, OciErrorKind};
 pub use input::*;
 pub use mounts::{IMAGE, ImageVolume, SUB_PATH};
 pub use namespaces::{ContainerNamespaces, NamespaceOrigin};
+pub use pod_resources::PodResources;
 pub use resources::linux_resources;
 pub use sandbox_config::*;
 pub use specification::{Calculated, specification};
-pub use unsupported::refuse_sandbox;
 pub use user::UserRequest;
 pub use user_namespace::{IDMAP, check_user_namespace};

@@ -42,9 +42,9 @@ pub struct SandboxConfig {
     pub cgroup_parent: String,
     /// Sysctls of the pod's namespaces.
     pub sysctls: BTreeMap<String, String>,
-    /// CRI `LinuxPodSandboxConfig.overhead`: informational.
+    /// CRI `LinuxPodSandboxConfig.overhead`: see [`PodResources`](super::PodResources).
     pub overhead: Option<LinuxResources>,
-    /// CRI `LinuxPodSandboxConfig.resources`: the sum of the containers', informational.
+    /// CRI `LinuxPodSandboxConfig.resources`: the sum of the containers'.
     pub resources: Option<LinuxResources>,
     /// Security context.
     pub security: SandboxSecurity,

@@ -16,7 +16,6 @@ use super::process;
 use super::resources::{linux_resources, oom_score_adj};
 use super::sandbox_config::SecurityProfile;
 use super::signal::stop_signal;
-use super::unsupported;
 use super::user::{UserRequest, user};
 use super::user_namespace;
 use crate::seccomp;
@@ -51,7 +50,6 @@ pub struct Calculated {
 ///
 /// A request that contradicts itself, or that asks for what Carpel does not have yet.
 pub fn specification(input: &Input<'_>) -> Result<Calculated, OciError> {
-    unsupported::refuse(input)?;
     let container = input.container;
     if container.security.privileged && !input.sandbox.security.privileged {
         return Err(OciError::PrivilegedInUnprivilegedSandbox {
@@ -83,6 +81,8 @@ pub fn specification(input: &Input<'_>) -> Result<Calculated, OciError> {
     first.set_capabilities(Some(capabilities));
     first.set_no_new_privileges(Some(container.security.no_new_privileges));
     first.set_oom_score_adj(Some(oom_score_adj));
+    first.set_apparmor_profile(input.apparmor.map(str::to_owned));
+    first.set_selinux_label(label(&input.labels.process));
     // The limits of the daemon's own start: containerd gives none of its own either.
     first.set_rlimits(None);
 
@@ -142,7 +142,13 @@ fn linux(
     linux.set_masked_paths(Some(masked));
     linux.set_readonly_paths(Some(readonly));
     linux.set_rootfs_propagation(root_propagation);
+    linux.set_mount_label(label(&input.labels.mount));
     Ok(linux)
+}
+
+/// A label of the specification; an empty one is none.
+fn label(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
 /// The profile of the container; none: it is unconfined. One that is not named is none, as both peers have it.

@@ -6,7 +6,7 @@
 use super::container_state::ContainerPhase;
 use super::error::{PodErrorKind, Subject};
 use super::sandbox_state::{Container, Pod, SandboxPhase};
-use crate::oci::{ContainerConfig, LinuxResources};
+use crate::oci::{ContainerConfig, LinuxResources, PodResources};
 
 /// A procedure on a pod. At most one of each runs at a time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,8 @@ pub(super) enum Job {
     RemoveContainer(String),
     /// UpdateContainerResources.
     Update(String),
+    /// UpdatePodSandboxResources.
+    UpdateSandbox,
 }
 
 impl Job {
@@ -44,6 +46,7 @@ impl Job {
             Self::StopContainer(_) => "StopContainer",
             Self::RemoveContainer(_) => "RemoveContainer",
             Self::Update(_) => "UpdateContainerResources",
+            Self::UpdateSandbox => "UpdatePodSandboxResources",
         }
     }
 }
@@ -67,13 +70,15 @@ pub(super) enum Request {
     RemoveContainer(String),
     /// UpdateContainerResources.
     Update(String, Box<LinuxResources>),
+    /// UpdatePodSandboxResources.
+    UpdateSandbox(Box<PodResources>),
 }
 
 impl Request {
     /// Whom an error is about.
     pub(super) fn subject(&self, sandbox_id: &str) -> Subject {
         match self {
-            Self::Run | Self::Stop | Self::Remove | Self::Create(_) => {
+            Self::Run | Self::Stop | Self::Remove | Self::Create(_) | Self::UpdateSandbox(_) => {
                 Subject::Sandbox(sandbox_id.to_owned())
             }
             Self::Start(id)
@@ -122,6 +127,7 @@ pub(super) fn admit(pod: &Pod, jobs: &[Job], closing: Closing, request: &Request
             Some(container) => admit_remove_container(pod, jobs, container),
         },
         Request::Update(id, _) => with(pod, id, |container| admit_update(jobs, container)),
+        Request::UpdateSandbox(_) => admit_update_sandbox(pod, jobs, closing),
     }
 }
 
@@ -199,7 +205,8 @@ fn blocking_job(jobs: &[Job]) -> Option<Job> {
             | Job::Create(_)
             | Job::Start(_)
             | Job::RemoveContainer(_)
-            | Job::Update(_) => true,
+            | Job::Update(_)
+            | Job::UpdateSandbox => true,
             Job::Stop | Job::Remove | Job::StopContainer(_) => false,
         })
         .cloned()
@@ -314,6 +321,13 @@ fn admit_update(jobs: &[Job], container: &Container) -> Verdict {
         }
         ContainerPhase::Exited(_) => wrong_state("the container has exited"),
     }
+}
+
+fn admit_update_sandbox(pod: &Pod, jobs: &[Job], closing: Closing) -> Verdict {
+    if jobs.contains(&Job::UpdateSandbox) {
+        return Verdict::After(Job::UpdateSandbox);
+    }
+    not_open(pod, closing).unwrap_or(Verdict::Begin(Job::UpdateSandbox))
 }
 
 /// Nothing new is begun in a sandbox that is not ready.

@@ -42,6 +42,7 @@ fn pod(phase: SandboxPhase, containers: Vec<Container>) -> Pod {
     Pod {
         id: "s".into(),
         config: Arc::new(SandboxConfig::default()),
+        resources: crate::oci::PodResources::default(),
         runtime_handler: String::new(),
         created_at: 1,
         phase,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxSeccomp;
@@ -14,6 +14,7 @@ use super::parts::DeviceSettings;
 use crate::cdi::{self, CdiError, Edits};
 use crate::oci::{ContainerConfig, DeviceNode, MountPropagation, RequestedDevice, SecurityProfile};
 use crate::seccomp::{self, SeccompError};
+use crate::selinux::{Labels, SelinuxError, relabel};
 
 /// A file that is longer is cut, and so no profile: real ones have some 20 KiB.
 const PROFILE_BYTES_MAX: u64 = 4 << 20;
@@ -23,6 +24,8 @@ const PROFILE_BYTES_MAX: u64 = 4 << 20;
 pub(super) struct Sources {
     /// Host paths of the request's mounts by index, symbolic links resolved.
     pub mounts: BTreeMap<usize, String>,
+    /// What each of these paths was when it was looked at.
+    pub identities: Identities,
     /// The devices of the request; a directory stands for each node in it.
     pub devices: Vec<RequestedDevice>,
     /// All device nodes of the host, for a privileged container.
@@ -31,7 +34,14 @@ pub(super) struct Sources {
     pub edits: Edits,
     /// The seccomp profile that the request names by its path.
     pub seccomp: Option<LinuxSeccomp>,
+    /// The AppArmor profile that confines the container.
+    pub apparmor: Option<String>,
+    /// The SELinux labels of the container.
+    pub labels: Labels,
 }
+
+/// st_dev and st_ino of files by their paths.
+pub(super) type Identities = BTreeMap<String, (u64, u64)>;
 
 /// A source that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +113,15 @@ pub(super) enum SourceError {
         #[source]
         source: SeccompError,
     },
+    /// A source cannot be given the label of the container.
+    #[error("mounts[{index}].selinux_relabel")]
+    Relabel {
+        /// Which mount.
+        index: usize,
+        /// Why.
+        #[source]
+        source: SelinuxError,
+    },
     /// The mounts of the host cannot be read.
     #[error("read /proc/self/mountinfo")]
     MountInfo(#[source] io::Error),
@@ -128,8 +147,10 @@ impl SourceError {
 pub(super) fn look_up(
     config: &ContainerConfig,
     settings: &DeviceSettings,
+    labels: Labels,
 ) -> Result<Sources, SourceError> {
     let mut sources = Sources {
+        labels,
         edits: cdi::resolve(
             &settings.cdi_directories,
             &container_devices::cdi_names(config),
@@ -141,10 +162,16 @@ pub(super) fn look_up(
             continue;
         }
         let real = real_source(index, &mount.host_path)?;
+        // Before it is checked: what is there when it is mounted must be the same.
+        let identity = identity(index, &real)?;
         check_propagation(index, mount.propagation, &real)?;
-        sources
-            .mounts
-            .insert(index, real.to_string_lossy().into_owned());
+        if mount.selinux_relabel && !sources.labels.mount.is_empty() {
+            relabel(&real, identity, &sources.labels.mount)
+                .map_err(|source| SourceError::Relabel { index, source })?;
+        }
+        let path = real.to_string_lossy().into_owned();
+        sources.identities.insert(path.clone(), identity);
+        sources.mounts.insert(index, path);
     }
     sources.devices = container_devices::requested(config, &sources.edits, settings.owner)?;
     if config.security.privileged {
@@ -191,6 +218,16 @@ fn real_source(index: usize, host_path: &str) -> Result<PathBuf, SourceError> {
         }
         found => found.map_err(failed),
     }
+}
+
+/// A link is none of the real path: one that is there now was put there meanwhile.
+fn identity(index: usize, real: &Path) -> Result<(u64, u64), SourceError> {
+    let found = fs::symlink_metadata(real).map_err(|source| SourceError::Mount {
+        index,
+        path: real.to_string_lossy().into_owned(),
+        source,
+    })?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// CRI MountPropagation: BIDIRECTIONAL needs a shared source, HOST_TO_CONTAINER a shared one or a slave.
@@ -278,13 +315,18 @@ mod tests {
         let sources = look_up(
             &with_mount(link.to_str().unwrap()),
             &DeviceSettings::default(),
+            Labels::default(),
         )
         .unwrap();
-        assert_eq!(sources.mounts[&0], real.to_str().unwrap());
+        let path = real.to_str().unwrap();
+        assert_eq!(sources.mounts[&0], path);
+        let found = fs::metadata(&real).unwrap();
+        assert_eq!(sources.identities[path], (found.dev(), found.ino()));
         let missing = folder.path().join("a/b");
         look_up(
             &with_mount(missing.to_str().unwrap()),
             &DeviceSettings::default(),
+            Labels::default(),
         )
         .unwrap();
         assert!(missing.is_dir());
@@ -294,7 +336,12 @@ mod tests {
     fn a_source_below_a_file_is_refused_by_name() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = format!("{}/below", file.path().display());
-        let error = look_up(&with_mount(&path), &DeviceSettings::default()).unwrap_err();
+        let error = look_up(
+            &with_mount(&path),
+            &DeviceSettings::default(),
+            Labels::default(),
+        )
+        .unwrap_err();
         assert!(error.to_string().contains(&path), "{error}");
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use carpel_shim_protocol::message;
 
-use super::container_sources::{Sources, look_up};
+use super::container_sources::{Identities, Sources, look_up};
 use super::error::{PodError, PodErrorKind, Subject};
 use super::parts::{ContainerImage, PreparedImages};
 use super::procedure::{
@@ -18,7 +18,8 @@ use super::procedure::{
 };
 use super::record::{self, ContainerRecord};
 use super::sandbox_state::{Container, ImageNames, Pod};
-use super::{files, image_volumes, process_file, remove_container, shim_message};
+use super::{files, image_volumes, process_file, remove_container, selinux, shim_message};
+use crate::apparmor::Wanted;
 use crate::oci::{
     Calculated, HostFacts, Input, NamespaceMode, NamespacePaths, OciError, OciErrorKind, PodFiles,
     SecurityProfile, specification,
@@ -53,6 +54,8 @@ struct Plan {
     volumes: BTreeMap<usize, String>,
     log_path: PathBuf,
     calculated: Calculated,
+    /// What the sources of its mounts were when they were looked at.
+    identities: Identities,
     /// The seccomp filter; empty: none.
     filter: Arc<Filter>,
 }
@@ -71,12 +74,14 @@ async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
     let config = Arc::clone(&container.config);
     let volumes = find_volumes(context, &container);
     let settings = Arc::clone(&context.parts.settings);
+    let labels = selinux::of_container(context, subject.clone(), &pod.config, &config)?;
     let mut sources = blocking(subject.clone(), "look up its mounts and devices", {
         let subject = subject.clone();
-        move || look_up(&config, &settings.devices).map_err(|error| error.told(subject))
+        move || look_up(&config, &settings.devices, labels).map_err(|error| error.told(subject))
     })
     .await?;
     sources.mounts.extend(volumes.clone());
+    sources.apparmor = apparmor(context, &container, &subject).await?;
     let target = target_pid(&pod, &container, &subject)?;
     let calculated = calculate(context, &pod, &container, &image, (&sources, target))
         .map_err(|error| oci_error(subject.clone(), error))?;
@@ -89,6 +94,7 @@ async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
         volumes,
         log_path,
         calculated,
+        identities: sources.identities,
         filter,
     })
 }
@@ -109,6 +115,30 @@ fn filter(
             _ => "compile its seccomp profile".to_owned(),
         };
         PodError::new(PodErrorKind::InvalidArgument, subject, step).caused_by(error)
+    })
+}
+
+/// The AppArmor profile of the container, loaded.
+async fn apparmor(
+    context: &Context,
+    container: &Container,
+    subject: &Subject,
+) -> Result<Option<String>, PodError> {
+    let security = &container.config.security;
+    let wanted = match &security.apparmor {
+        _ if security.privileged => Wanted::Unconfined,
+        None => Wanted::Unspecified,
+        Some(SecurityProfile::RuntimeDefault) => Wanted::Default,
+        Some(SecurityProfile::Unconfined) => Wanted::Unconfined,
+        Some(SecurityProfile::Localhost(name)) => Wanted::Named(name),
+    };
+    let found = context.parts.apparmor.profile_for(wanted).await;
+    found.map_err(|error| {
+        let kind = match error.is_of_the_node() {
+            true => PodErrorKind::FailedPrecondition,
+            false => PodErrorKind::InvalidArgument,
+        };
+        PodError::new(kind, subject.clone(), "find its AppArmor profile").caused_by(error)
     })
 }
 
@@ -206,6 +236,8 @@ fn calculate(
         sources: &sources.mounts,
         edits: &sources.edits,
         seccomp: sources.seccomp.as_ref(),
+        apparmor: sources.apparmor.as_deref(),
+        labels: &sources.labels,
         volumes_directory: &text(directories.volumes(&container.id)),
         host: &HostFacts {
             capabilities: context.parts.settings.bounding_capabilities,
@@ -236,6 +268,7 @@ async fn make(context: &Context, plan: &Plan) -> Result<CreatedContainer, PodErr
         config: &plan.container.config,
         calculated: &plan.calculated,
         filter: &plan.filter,
+        identities: &plan.identities,
         images: &images,
         cgroup: &cgroup,
         log_path: &plan.log_path,

@@ -284,10 +284,14 @@ pub(super) fn mount_shm(
     directories: &PodDirectories,
     size_bytes: u64,
     (user, group): (u32, u32),
+    label: &str,
 ) -> Result<(), FileError> {
     let path = directories.shm();
     make_directory(&path)?;
-    let options = format!("mode=1777,size={size_bytes},uid={user},gid={group}");
+    let mut options = format!("mode=1777,size={size_bytes},uid={user},gid={group}");
+    if !label.is_empty() {
+        options.push_str(&format!(",context=\"{label}\""));
+    }
     let options = std::ffi::CString::new(options).unwrap_or_default();
     mount(
         "shm",

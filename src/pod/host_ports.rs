@@ -176,6 +176,7 @@ mod tests {
         Pod {
             id: "aaaa".into(),
             config: Arc::new(config(mappings)),
+            resources: crate::oci::PodResources::default(),
             runtime_handler: String::new(),
             created_at: 0,
             phase,

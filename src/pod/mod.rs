@@ -36,6 +36,7 @@ mod remove_sandbox;
 mod resources;
 mod run_sandbox;
 mod sandbox_state;
+mod selinux;
 mod shim_message;
 mod slot;
 mod stage;
@@ -46,6 +47,7 @@ mod stop_sandbox;
 mod sysctls;
 mod told;
 mod update_container;
+mod update_sandbox;
 mod view;
 
 pub use activity::{Activity, RunningStage};

@@ -14,9 +14,11 @@ use async_trait::async_trait;
 
 use super::error::PodError;
 use super::view::{InterfaceStatistics, MemoryStatistics, WritableLayer};
+use crate::apparmor::AppArmor;
 use crate::cgroup::{Cpu, Details, IoDevice, Memory, MemoryEvents, Pressures};
 use crate::oci::{DeviceRules, ImageDefaults, LinuxResources, SandboxConfig};
 use crate::seccomp::Filters;
+use crate::selinux::Selinux;
 use crate::shim_client::Connected;
 
 /// A network namespace that has a path.
@@ -183,6 +185,13 @@ pub trait PodCgroups: Debug + Send + Sync {
         parent: &str,
         sandbox_id: &str,
         container_id: &str,
+        resources: &LinuxResources,
+    ) -> Result<(), PodError>;
+    /// Sets the limits of a sandbox as a whole, all or none.
+    async fn limit_sandbox(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
         resources: &LinuxResources,
     ) -> Result<(), PodError>;
     /// Kills all processes of a container and waits until none is left.
@@ -382,6 +391,10 @@ pub struct Parts {
     pub shims: Arc<dyn Shims>,
     /// Compiled seccomp profiles.
     pub filters: Arc<Filters>,
+    /// AppArmor of this node.
+    pub apparmor: Arc<AppArmor>,
+    /// SELinux of this node.
+    pub selinux: Arc<Selinux>,
     /// Settings.
     pub settings: Arc<PodSettings>,
 }

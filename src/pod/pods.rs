@@ -30,7 +30,7 @@ use super::view::{
     PodSnapshot, RuntimeReport, SandboxFilter, SandboxStatistics, SandboxView, UserView,
 };
 use super::{clock, exec, identifier, port_forward, recovery, run_sandbox, statistics};
-use crate::oci::{ContainerConfig, LinuxResources, SandboxConfig};
+use crate::oci::{ContainerConfig, LinuxResources, PodResources, SandboxConfig};
 
 /// All sandboxes and containers of the node. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -375,6 +375,21 @@ impl Pods {
             .map(|_reply| ())
     }
 
+    /// CRI UpdatePodSandboxResources.
+    ///
+    /// # Errors
+    /// `NotFound`, `FailedPrecondition` unless the sandbox is ready; nothing is changed if one limit cannot be.
+    pub async fn update_sandbox_resources(
+        &self,
+        id: &str,
+        resources: PodResources,
+    ) -> Result<(), PodError> {
+        let slot = self.index.sandbox(id).ok_or_else(|| no_sandbox(id))?;
+        slot.ask(Request::UpdateSandbox(Box::new(resources)), Duration::ZERO)
+            .await
+            .map(|_reply| ())
+    }
+
     // === statistics and status ===
 
     /// CRI ContainerStats.
@@ -508,6 +523,7 @@ impl Pods {
 pub(super) fn new_pod(config: SandboxConfig, runtime_handler: &str) -> Pod {
     Pod {
         id: identifier::new(),
+        resources: PodResources::of(&config),
         config: Arc::new(config),
         runtime_handler: runtime_handler.to_owned(),
         created_at: clock::now(),

@@ -138,6 +138,7 @@ mod tests {
         Pod {
             id: "4f".to_owned(),
             config: std::sync::Arc::default(),
+            resources: crate::oci::PodResources::default(),
             runtime_handler: String::new(),
             created_at: 0,
             phase: SandboxPhase::Ready,

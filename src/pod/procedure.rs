@@ -19,7 +19,7 @@ use super::parts::Parts;
 use super::sandbox_state::ImageNames;
 use super::slot::PodSlot;
 use super::view::Timestamp;
-use crate::oci::LinuxResources;
+use crate::oci::{LinuxResources, PodResources};
 use crate::persist::{self, PersistError};
 use crate::shim_client::{Connected, ShimClient, ShimError, ShimErrorKind};
 
@@ -77,6 +77,8 @@ pub(super) enum Change {
     ContainerGone,
     /// UpdateContainerResources: the limits in force.
     ContainerUpdated(LinuxResources),
+    /// UpdatePodSandboxResources: what is in force.
+    SandboxUpdated(PodResources),
     /// The shim lives, and says this.
     Reconnected(Connected),
     /// The shim is dead, and so are all processes; the exits that it had recorded.

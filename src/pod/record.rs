@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::container_state::{ContainerPhase, ResolvedUser};
 use super::sandbox_state::{Container, ImageNames, Pod, SandboxPhase};
 use super::view::Timestamp;
-use crate::oci::{ContainerConfig, LinuxResources, SandboxConfig};
+use crate::oci::{ContainerConfig, LinuxResources, PodResources, SandboxConfig};
 use crate::persist::{self, Durability, PersistError};
 
 /// The version of all three records; a reader refuses a newer one.
@@ -35,6 +35,9 @@ pub(super) struct SandboxRecord {
     pub created_at: Timestamp,
     /// Runtime handler, as asked for.
     pub runtime_handler: String,
+    /// The SELinux categories of its containers; empty: none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub selinux_categories: String,
     /// What was asked for.
     pub config: SandboxConfig,
 }
@@ -71,6 +74,9 @@ pub(super) struct LiveRecord {
     pub network_namespace: PathBuf,
     /// Pid of the infra process.
     pub infra_pid: i32,
+    /// Overhead and resources in force, if an update has made them others than those of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<PodResources>,
     /// Where the containers are.
     pub containers: BTreeMap<String, LiveContainer>,
 }
@@ -97,6 +103,8 @@ impl LiveRecord {
             addresses: pod.addresses.clone(),
             network_namespace: pod.network_namespace.clone(),
             infra_pid: pod.infra_pid,
+            resources: (pod.resources != PodResources::of(&pod.config))
+                .then(|| pod.resources.clone()),
             containers: pod
                 .containers
                 .iter()

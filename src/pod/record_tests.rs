@@ -74,6 +74,7 @@ fn container(id: &str, phase: ContainerPhase) -> Container {
 #[test]
 fn the_identity_of_a_sandbox_is_written_as_in_its_golden_file() {
     let record = SandboxRecord {
+        selinux_categories: String::new(),
         version: VERSION,
         id: "p1".to_owned(),
         boot_id: "8f9b0a4e-0000-4000-8000-000000000001".to_owned(),
@@ -130,6 +131,7 @@ fn the_live_state_is_written_as_in_its_golden_file() {
         addresses: vec!["10.88.0.2".parse().unwrap(), "fd00::2".parse().unwrap()],
         network_namespace: PathBuf::from("/run/netns/carpel-p1"),
         infra_pid: 77,
+        resources: None,
         containers: containers
             .into_iter()
             .map(|(id, phase)| (id.to_owned(), LiveContainer::of(&container(id, phase))))

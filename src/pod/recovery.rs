@@ -23,7 +23,7 @@ use super::resources::{Held, RELEASED_BY_STOP, kill_shim, release, release_all};
 use super::sandbox_state::{Container, Pod, SandboxPhase};
 use super::slot::{Command, PodSlot};
 use super::told::Told;
-use crate::oci::{ContainerConfig, SandboxConfig};
+use crate::oci::{ContainerConfig, PodResources, SandboxConfig};
 use crate::persist;
 
 /// How long the processes of a pod whose shim is lost may take to die.
@@ -103,6 +103,7 @@ async fn recover_one(parts: &Parts, id: &str) -> Option<Recovered> {
         tracing::error!(sandbox = %id, version = identity.version, "recorded by a newer Carpel: left alone");
         return None;
     }
+    parts.selinux.remember(id, &identity.selinux_categories);
     // After a reboot /run is empty.
     if let Err(error) = files::make_directory(&directories.live) {
         tracing::error!(sandbox = %id, error = %super::error::chain(&error), "its live state cannot be recorded");
@@ -148,6 +149,7 @@ fn restore(
 ) -> Pod {
     let mut pod = Pod {
         id: identity.id,
+        resources: PodResources::of(&identity.config),
         config: Arc::new(identity.config),
         runtime_handler: identity.runtime_handler,
         created_at: identity.created_at,
@@ -161,6 +163,7 @@ fn restore(
     let mut live_containers = BTreeMap::new();
     if let Some(live) = live {
         pod.phase = live.phase;
+        pod.resources = live.resources.unwrap_or(pod.resources);
         pod.addresses = live.addresses;
         pod.network_namespace = live.network_namespace;
         pod.infra_pid = live.infra_pid;
@@ -279,6 +282,7 @@ async fn clean_away(parts: &Parts, id: &str) {
     let pod = Pod {
         id: id.to_owned(),
         config: Arc::new(SandboxConfig::default()),
+        resources: PodResources::default(),
         runtime_handler: String::new(),
         created_at: 0,
         phase: SandboxPhase::Removing,

@@ -116,7 +116,9 @@ async fn give_back(context: &Context, held: Held) -> Result<(), PodError> {
                 files::remove_directory(&directories.live)?;
                 files::remove_directory(&directories.identity)
             })
-            .await
+            .await?;
+            context.parts.selinux.release(context.id());
+            Ok(())
         }
     }
 }

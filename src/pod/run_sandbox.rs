@@ -19,6 +19,7 @@ use super::procedure::{
 };
 use super::record::{self, SandboxRecord, VERSION};
 use super::resources::{Held, in_files, release_all};
+use super::selinux;
 use super::sysctls;
 use crate::oci::{IdMapping, NamespaceMode, SandboxConfig, check_user_namespace};
 use crate::shim_client::{Connected, ShimClient};
@@ -97,7 +98,7 @@ impl Build {
             Held::SharedMemory => self.make_files().await,
             // Made with the pod's, by the next step.
             Held::ShimCgroup => Ok(()),
-            Held::Cgroups => self.make_cgroups(),
+            Held::Cgroups => self.make_cgroups().await,
             Held::Network => self.attach_network().await,
             Held::Processes => self.start_processes().await,
         }
@@ -152,12 +153,23 @@ impl Build {
     async fn write_identity(&self) -> Result<(), PodError> {
         let pod = self.context.slot.pod();
         let directories = self.context.slot.directories.clone();
+        let categories = self.context.parts.selinux.categories_of(&pod.id);
+        let selinux_categories = categories.map_err(|error| {
+            let step = "give it SELinux categories";
+            PodError::new(
+                PodErrorKind::ResourceExhausted,
+                self.context.subject(),
+                step,
+            )
+            .caused_by(error)
+        })?;
         let identity = SandboxRecord {
             version: VERSION,
             id: pod.id.clone(),
             boot_id: self.context.parts.settings.boot_id.clone(),
             created_at: pod.created_at,
             runtime_handler: pod.runtime_handler.clone(),
+            selinux_categories,
             config: (*pod.config).clone(),
         };
         let subject = self.context.subject();
@@ -184,20 +196,21 @@ impl Build {
         let directories = self.context.slot.directories.clone();
         let size_bytes = self.context.parts.settings.shm_size_bytes;
         let own_ipc = config.security.namespaces.ipc != NamespaceMode::Node;
+        let label = selinux::of_sandbox(&self.context, &config)?.mount;
         in_files(&self.context, "make the sandbox's files", move || {
             files::write_pod_files(&directories, &config)?;
             if !config.log_directory.is_empty() {
                 files::make_log_directory(config.log_directory.as_ref())?;
             }
             match own_ipc {
-                true => files::mount_shm(&directories, size_bytes, files::root_of(&config)),
+                true => files::mount_shm(&directories, size_bytes, files::root_of(&config), &label),
                 false => Ok(()),
             }
         })
         .await
     }
 
-    fn make_cgroups(&mut self) -> Result<(), PodError> {
+    async fn make_cgroups(&mut self) -> Result<(), PodError> {
         let parent = self.context.cgroup_parent();
         let cgroups = self
             .context
@@ -206,7 +219,14 @@ impl Build {
             .create_sandbox(&parent, self.context.id())?;
         self.start_shim(cgroups.shim.clone());
         self.cgroups = Some(cgroups);
-        Ok(())
+        match self.context.slot.pod().limits() {
+            Some(limits) => {
+                let cgroups = &self.context.parts.cgroups;
+                let id = self.context.id();
+                cgroups.limit_sandbox(&parent, id, &limits).await
+            }
+            None => Ok(()),
+        }
     }
 
     async fn attach_network(&mut self) -> Result<(), PodError> {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container_state::{ContainerPhase, ResolvedUser};
 use super::view::{SandboxState, SandboxView, Timestamp};
-use crate::oci::{ContainerConfig, LinuxResources, NamespaceMode, SandboxConfig};
+use crate::oci::{ContainerConfig, LinuxResources, NamespaceMode, PodResources, SandboxConfig};
 
 /// Where a sandbox is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +98,8 @@ pub(super) struct Pod {
     pub id: String,
     /// What was asked for.
     pub config: Arc<SandboxConfig>,
+    /// Overhead and resources in force: those of the configuration, or of the last update.
+    pub resources: PodResources,
     /// Runtime handler, as asked for.
     pub runtime_handler: String,
     /// When it was asked for.
@@ -120,6 +122,27 @@ impl Pod {
         self.config.security.namespaces.network == NamespaceMode::Node
     }
 
+    /// The limits of the pod's own cgroup, if there are any that are Carpel's to set. A client that names a parent has a
+    /// cgroup for the pod there, which it limits itself; and the sum that it tells leaves out the containers that have no
+    /// limit, so that it must not be taken for one of all of them.
+    pub(super) fn limits(&self) -> Option<LinuxResources> {
+        match self.config.cgroup_parent.as_str() {
+            "" => self.resources.limits(),
+            _ => None,
+        }
+    }
+
+    /// What was asked for, with the resources in force.
+    fn config_in_force(&self) -> Arc<SandboxConfig> {
+        if PodResources::of(&self.config) == self.resources {
+            return Arc::clone(&self.config);
+        }
+        let mut config = (*self.config).clone();
+        config.overhead.clone_from(&self.resources.overhead);
+        config.resources.clone_from(&self.resources.resources);
+        Arc::new(config)
+    }
+
     /// Is a container with this name and attempt here?
     pub(super) fn container_of(&self, config: &ContainerConfig) -> Option<&Container> {
         self.containers
@@ -131,7 +154,7 @@ impl Pod {
     pub(super) fn view(&self) -> SandboxView {
         SandboxView {
             id: self.id.clone(),
-            config: Arc::clone(&self.config),
+            config: self.config_in_force(),
             runtime_handler: self.runtime_handler.clone(),
             state: match self.phase {
                 SandboxPhase::Ready => SandboxState::Ready,

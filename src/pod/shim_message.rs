@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use carpel_shim_protocol::message::{self, ContainerNamespace};
 use oci_spec::runtime::{Capabilities, LinuxDeviceType, Spec};
 
+use super::container_sources::Identities;
 use super::parts::PreparedImages;
 use crate::oci::{
     Calculated, ContainerConfig, IDMAP, IMAGE, NamespaceOrigin, SUB_PATH, capability_bits,
@@ -22,6 +23,8 @@ pub(super) struct Container<'a> {
     pub calculated: &'a Calculated,
     /// The seccomp filter.
     pub filter: &'a Filter,
+    /// What the sources of its mounts were when they were looked at.
+    pub identities: &'a Identities,
     /// The directories of the root and of volumes made of images.
     pub images: &'a PreparedImages,
     /// Directory of the cgroup leaf.
@@ -39,8 +42,8 @@ pub(super) fn create_container(container: &Container<'_>) -> message::CreateCont
         container_id: container.id.to_owned(),
         cgroup: text(container.cgroup),
         log_path: text(container.log_path),
-        root: Some(root(container)),
-        mounts: mounts(specification, container.images),
+        root: Some(root(container, linux.mount_label().as_deref())),
+        mounts: mounts(specification, container),
         process: Some(process(calculated, container.filter)),
         user_namespace: linux.uid_mappings().is_some(),
         network: namespace(calculated.namespaces.network).into(),
@@ -66,17 +69,18 @@ pub(super) fn create_container(container: &Container<'_>) -> message::CreateCont
     }
 }
 
-fn root(container: &Container<'_>) -> message::Root {
+fn root(container: &Container<'_>, label: Option<&str>) -> message::Root {
     let root = &container.images.root;
     message::Root {
         lower: texts(&root.lower),
         upper: text(&root.upper),
         work: text(&root.work),
         readonly: container.config.security.readonly_rootfs,
+        mount_label: label.unwrap_or_default().to_owned(),
     }
 }
 
-fn mounts(specification: &Spec, images: &PreparedImages) -> Vec<message::Mount> {
+fn mounts(specification: &Spec, container: &Container<'_>) -> Vec<message::Mount> {
     specification
         .mounts()
         .iter()
@@ -93,7 +97,9 @@ fn mounts(specification: &Spec, images: &PreparedImages) -> Vec<message::Mount> 
             message.options.retain(|option| option != IDMAP);
             message.idmapped = message.options.len() < options;
             if message.r#type == IMAGE {
-                add_image(&mut message, images);
+                add_image(&mut message, container.images);
+            } else if let Some(identity) = container.identities.get(&message.source) {
+                (message.source_device, message.source_inode) = *identity;
             }
             message
         })
@@ -150,8 +156,8 @@ fn process(calculated: &Calculated, filter: &Filter) -> message::Process {
         oom_score_adj: process.oom_score_adj(),
         seccomp: filter.program.clone(),
         seccomp_flags: filter.flags,
-        apparmor_profile: String::new(),
-        selinux_label: String::new(),
+        apparmor_profile: process.apparmor_profile().clone().unwrap_or_default(),
+        selinux_label: process.selinux_label().clone().unwrap_or_default(),
         umask: DEFAULT_UMASK,
     }
 }

@@ -22,7 +22,7 @@ pub(super) async fn run(context: Context, id: String, wanted: LinuxResources) ->
 }
 
 /// What the request leaves out stays as it is (CRI LinuxContainerResources: 0 and empty mean "not specified").
-fn merge(mut current: LinuxResources, wanted: LinuxResources) -> LinuxResources {
+pub(super) fn merge(mut current: LinuxResources, wanted: LinuxResources) -> LinuxResources {
     fn number(current: &mut i64, wanted: i64) {
         if wanted != 0 {
             *current = wanted;

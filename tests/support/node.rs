@@ -110,6 +110,8 @@ impl Node {
             images: Arc::new(FakeImages(ledger)),
             shims: Arc::clone(&self.shims) as Arc<dyn Shims>,
             filters: Arc::default(),
+            apparmor: Arc::default(),
+            selinux: Arc::default(),
             settings: Arc::new(PodSettings {
                 root: self.root(),
                 run_directory: self.run_directory(),
@@ -266,6 +268,19 @@ impl PodCgroups for FakeCgroups {
         _resources: &LinuxResources,
     ) -> Result<(), PodError> {
         Ok(())
+    }
+
+    async fn limit_sandbox(
+        &self,
+        _parent: &str,
+        _id: &str,
+        resources: &LinuxResources,
+    ) -> Result<(), PodError> {
+        // Written, and not held.
+        let step = format!("limit to {}", resources.memory_limit_bytes);
+        let written = self.0.take(step.as_str());
+        self.0.release(step)?;
+        written
     }
 
     async fn kill_container(

@@ -83,7 +83,6 @@ pub(crate) struct Prepared {
     /// What was taken before the user namespace was entered: the root, then binds, images and devices.
     pub(crate) trees: VecDeque<OwnedFd>,
     working_directory: Option<OwnedFd>,
-    pub(crate) labels: Vec<(OwnedFd, String, LabelKind)>,
     pub(crate) user: ResolvedUser,
     terminal: Option<terminal::Terminal>,
     old_root: Option<mount::OldRoot>,
@@ -205,7 +204,7 @@ pub(crate) fn apply(
 ) -> Outcome<()> {
     let named = || plan::describe(step);
     match step {
-        Step::OpenLabel { value, kind } => open_label(value, *kind, prepared),
+        Step::Label { value, kind } => set_label(value, *kind).step(named),
         Step::OomScore(value) => set_oom_score(*value, control),
         Step::JoinPod(namespaces) => join(*namespaces, prepared),
         Step::BecomeRoot => entry::become_root(),
@@ -322,25 +321,27 @@ pub(crate) fn join(namespaces: Namespaces, prepared: &Prepared) -> Outcome<()> {
     }
 }
 
-fn open_label(value: &str, kind: LabelKind, prepared: &mut Prepared) -> Outcome<()> {
-    let paths: &[&str] = match kind {
-        LabelKind::AppArmor => &["/proc/self/attr/apparmor/exec", "/proc/self/attr/exec"],
-        LabelKind::SeLinux => &["/proc/self/attr/exec"],
+/// Tells the kernel how the program will be confined. Now, by the host's proc: a process may write its own attributes only,
+/// with the rights that it had when it opened them, and what a volume has in the place of the container's proc would not
+/// tell the kernel anything (CVE-2019-16884).
+fn set_label(value: &str, kind: LabelKind) -> Result<(), Errno> {
+    let (paths, content): (&[&str], String) = match kind {
+        LabelKind::AppArmor => (
+            // KERNEL(5.8): before, the only module that has labels has the old name.
+            &["/proc/self/attr/apparmor/exec", "/proc/self/attr/exec"],
+            format!("exec {value}"),
+        ),
+        LabelKind::SeLinux => (&["/proc/self/attr/exec"], value.to_owned()),
     };
     let mut last = Errno::NOENT;
     for path in paths {
         match rustix::fs::open(*path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(file) => {
-                prepared.labels.push((file, value.to_owned(), kind));
-                return Ok(());
-            }
+            Ok(file) => return process::write_once(file.as_fd(), content.as_bytes()),
+            Err(Errno::NOENT) => {}
             Err(errno) => last = errno,
         }
     }
-    Err(crate::failure::system(
-        format!("open the attribute for label {value:?}"),
-        last,
-    ))
+    Err(last)
 }
 
 /// Without CAP_SYS_RESOURCE the value cannot go below the inherited one: keep that and say so.

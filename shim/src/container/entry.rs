@@ -56,7 +56,8 @@ pub(crate) struct Entry<D> {
 pub(crate) fn is_taken_outside(step: &Step) -> bool {
     matches!(
         step,
-        Step::OomScore(_)
+        Step::Label { .. }
+            | Step::OomScore(_)
             | Step::Limit(_)
             | Step::KeepShared { .. }
             | Step::LeavePropagation

@@ -45,7 +45,7 @@ pub(crate) fn mount_overlay(
                 .step(|| format!("enter {:?}", options.directory))?;
             mount::mount("overlay", target.as_fd(), "overlay", 0, &options.options)
         }
-        None => mount::overlay(&root.lower, &root.upper, &root.work, 0)
+        None => mount::overlay(&root.lower, &root.upper, &root.work, &root.mount_label)
             .and_then(|tree| mount::place(tree.as_fd(), target.as_fd())),
     }
     .step(|| match root.upper.as_str() {
@@ -92,6 +92,7 @@ pub(crate) fn bound_tree(
         (_, Some(source)) => mount::copy_tree(source, bind.depth).step(step)?,
         (None, None) => return Err(invalid(step(), "no source")),
     };
+    check_identity(tree.as_fd(), bind.identity, step)?;
     if bind.idmapped {
         let step = || format!("show the owners of {source:?} through the user namespace");
         match user_namespace {
@@ -117,6 +118,26 @@ pub(crate) fn bound_tree(
         }
     }
     Ok(tree)
+}
+
+/// Refuses a tree of another file than the one that was checked: somebody has put it there meanwhile. It is compared when
+/// it cannot change any more.
+fn check_identity(
+    tree: BorrowedFd<'_>,
+    wanted: Option<(u64, u64)>,
+    step: impl Fn() -> String,
+) -> Outcome<()> {
+    let Some(wanted) = wanted else {
+        return Ok(());
+    };
+    let found = rustix::fs::fstat(tree).step(&step)?;
+    if (found.st_dev, found.st_ino) == wanted {
+        return Ok(());
+    }
+    Err(invalid(
+        step(),
+        "the source was replaced while the container was made",
+    ))
 }
 
 /// Places a tree below the root; what is missing of the way is made.

@@ -21,10 +21,14 @@ pub(crate) fn options(root: &Root) -> Option<OverlayOptions> {
     if paths.any(|path| path.contains([':', ',', '\\', '"'])) {
         return None;
     }
-    let upper = match root.upper.as_str() {
+    let mut upper = match root.upper.as_str() {
         "" => String::new(),
         upper => format!(",upperdir={upper},workdir={}", root.work),
     };
+    // A label has commas of its own.
+    if !root.mount_label.is_empty() {
+        upper.push_str(&format!(",context=\"{}\"", root.mount_label));
+    }
     let fits = |options: &String| options.len() <= CLASSIC_OPTION_BYTES;
     let whole = format!("lowerdir={}{upper}", root.lower.join(":"));
     if fits(&whole) {

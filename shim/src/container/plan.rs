@@ -24,7 +24,8 @@ use carpel_shim_protocol::message::User;
 /// One step of the child before it reports that it is ready.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
-    OpenLabel {
+    /// Of the program that this process will execute: the kernel keeps it, and gives it to a child that is cloned.
+    Label {
         value: String,
         kind: LabelKind,
     },
@@ -78,6 +79,8 @@ pub(crate) struct Bind {
     pub(crate) propagation: Option<(Propagation, Depth)>,
     /// It shows owners through the pod's user namespace.
     pub(crate) idmapped: bool,
+    /// st_dev and st_ino of the file that the source must be.
+    pub(crate) identity: Option<(u64, u64)>,
 }
 
 /// A volume made of an image: its layers over one another, or what is at a path in them.
@@ -162,7 +165,7 @@ pub(crate) fn plan_process_attributes(process: &Process, steps: &mut Vec<Step>) 
     for (value, kind) in labels {
         if !value.is_empty() {
             let value = value.clone();
-            steps.push(Step::OpenLabel { value, kind });
+            steps.push(Step::Label { value, kind });
         }
     }
     if let Some(adjustment) = process.oom_score_adj {
@@ -193,7 +196,7 @@ fn plan_mounts(request: &CreateContainer, root: &Root, steps: &mut Vec<Step>) ->
     let mut mounts = Vec::with_capacity(request.mounts.len());
     let mut own_dev = false;
     for mount in &request.mounts {
-        let step = plan_mount(mount)?;
+        let step = plan_mount(mount, &root.mount_label)?;
         let destination = mount.destination.trim_end_matches('/');
         if destination == "/dev" {
             own_dev = matches!(step, Step::FileSystem { .. });
@@ -239,11 +242,11 @@ fn plan_root(root: &Root) -> Outcome<Step> {
     })
 }
 
-fn plan_mount(mount: &Mount) -> Outcome<Step> {
+fn plan_mount(mount: &Mount, label: &str) -> Outcome<Step> {
     let destination = absolute(&mount.destination)?;
     let options = mount_options::parse(mount.options.iter().map(String::as_str));
     if mount.r#type == "image" {
-        return plan_image(mount, destination, options.attributes);
+        return plan_image(mount, destination, (options.attributes, label));
     }
     let is_bind = options.bind.is_some() || matches!(mount.r#type.as_str(), "bind" | "");
     if !is_bind {
@@ -280,16 +283,22 @@ fn plan_mount(mount: &Mount) -> Outcome<Step> {
         recursive: options.recursive,
         propagation: options.propagation,
         idmapped: mount.idmapped,
+        identity: (mount.source_inode != 0).then_some((mount.source_device, mount.source_inode)),
     }))
 }
 
-fn plan_image(mount: &Mount, destination: String, attributes: Attributes) -> Outcome<Step> {
+fn plan_image(
+    mount: &Mount,
+    destination: String,
+    (attributes, label): (Attributes, &str),
+) -> Outcome<Step> {
     if mount.lower.len() < 2 {
         let step = format!("read the layers of the image at {destination:?}");
         return Err(invalid(step, "an overlay needs two directories"));
     }
     let layers = Root {
         lower: mount.lower.clone(),
+        mount_label: label.to_owned(),
         ..Root::default()
     };
     Ok(Step::Image(ImageVolume {
@@ -337,7 +346,10 @@ pub(crate) fn destination(step: &Step) -> Option<&str> {
 /// The step as prose, for failures.
 pub(crate) fn describe(step: &Step) -> String {
     match step {
-        Step::OpenLabel { value, .. } => format!("open the attribute for label {value:?}"),
+        Step::Label { value, kind } => match kind {
+            LabelKind::AppArmor => format!("set AppArmor profile {value:?}"),
+            LabelKind::SeLinux => format!("set SELinux label {value:?}"),
+        },
         Step::OomScore(value) => format!("set oom_score_adj to {value}"),
         Step::JoinPod(namespaces) => {
             format!("join the pod's namespaces ({:#x})", namespaces.bits())

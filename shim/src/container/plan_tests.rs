@@ -21,6 +21,7 @@ fn request() -> CreateContainer {
             upper: "/u".into(),
             work: "/w".into(),
             readonly: false,
+            ..Root::default()
         }),
         process: Some(Process {
             arguments: vec![b"/bin/true".to_vec()],
@@ -102,7 +103,7 @@ fn a_container_with_everything() {
     assert_eq!(
         steps(&request),
         [
-            "open the attribute for label \"carpel-default\"",
+            "set AppArmor profile \"carpel-default\"",
             "set oom_score_adj to -5",
             "join the pod's namespaces (0x44000000)",
             "make a cgroup namespace",
@@ -138,6 +139,26 @@ fn a_dev_of_the_host_gets_no_devices() {
             .iter()
             .any(|step| step.contains("device") || step.contains("links"))
     );
+}
+
+#[test]
+fn a_label_is_of_the_root_and_of_images() {
+    let mut request = request();
+    request.root.as_mut().unwrap().mount_label = "u:r:f:s0:c1,c2".into();
+    request.mounts = vec![Mount {
+        lower: vec!["/a".into(), "/b".into()],
+        ..mount("image", "sha256:1", "/image", &["ro"])
+    }];
+    let label = ",context=\"u:r:f:s0:c1,c2\"";
+    let root = options_of(&request).unwrap();
+    assert!(root.options.ends_with(label), "{root:?}");
+    let images = plan(&request).unwrap().into_iter();
+    let mut images = images.filter_map(|step| match step {
+        Step::Image(volume) => volume.options,
+        _ => None,
+    });
+    let image = images.next().unwrap();
+    assert_eq!(image.options, format!("lowerdir=/a:/b{label}"));
 }
 
 #[test]

@@ -4,7 +4,6 @@
 //! rights away comes after it: until then the child needs them, and nothing in the container can reach it.
 
 use crate::container::child::Prepared;
-use crate::container::plan::LabelKind;
 use crate::failure;
 use crate::failure::Failure;
 use crate::failure::InStep;
@@ -18,7 +17,6 @@ use carpel_shim_protocol::message::Process;
 use carpel_shim_protocol::message::ResolvedUser;
 use rustix::io::Errno;
 use std::ffi::CString;
-use std::os::fd::AsFd;
 
 /// Where programs are looked for without a PATH.
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -96,14 +94,6 @@ fn drop_rights(process: &Process, prepared: &Prepared) -> Outcome<()> {
         0 => DEFAULT_UMASK,
         mask => mask,
     });
-    for (file, value, kind) in &prepared.labels {
-        let content = match kind {
-            LabelKind::AppArmor => format!("exec {value}"),
-            LabelKind::SeLinux => value.clone(),
-        };
-        process::write_once(file.as_fd(), content.as_bytes())
-            .step(|| format!("set label {value:?}"))?;
-    }
     // Without no_new_privs a filter needs CAP_SYS_ADMIN, which goes below.
     if !process.no_new_privileges {
         load_filter(process)?;

@@ -360,6 +360,7 @@ impl Pod {
                 upper: path("upper"),
                 work: path("work"),
                 readonly: false,
+                ..Root::default()
             }),
             mounts,
             process: Some(process(arguments)),

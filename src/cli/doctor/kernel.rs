@@ -2,6 +2,8 @@
 
 use super::finding::Finding;
 use super::host::Host;
+use crate::apparmor::AppArmor;
+use crate::selinux::Selinux;
 
 /// `cgroup.kill` came with it: docs/kernel-features.md.
 const OLDEST: (u32, u32) = (5, 14);
@@ -112,24 +114,42 @@ fn seccomp(host: &Host) -> Finding {
 }
 
 fn security_modules(host: &Host) -> Vec<Finding> {
-    let apparmor = host
+    let selinux = selinux(host, &Selinux::of_this_node());
+    vec![apparmor(host, &AppArmor::of_this_node()), selinux]
+}
+
+fn selinux(host: &Host, selinux: &Selinux) -> Finding {
+    match (host.has_sys("fs/selinux/enforce"), selinux.is_on()) {
+        (false, _) => {
+            Finding::ok("SELinux", "not active").meaning("SELinux labels of pods have no effect")
+        }
+        (true, true) => Finding::ok("SELinux", "active"),
+        (true, false) => Finding::warn(
+            "SELinux",
+            "active, without labels for containers",
+            "containers run with the daemon's own label, and labels of pods have no effect",
+            "install the policy for containers (container-selinux), with its contexts/lxc_contexts",
+        ),
+    }
+}
+
+fn apparmor(host: &Host, apparmor: &AppArmor) -> Finding {
+    let is_on = host
         .sys_file("module/apparmor/parameters/enabled")
         .is_some_and(|enabled| enabled == "Y");
-    let selinux = host.has_sys("fs/selinux/enforce");
-    let state = |active| if active { "active" } else { "not active" };
-    let mut findings = vec![Finding::ok("AppArmor", state(apparmor))];
-    if !apparmor {
-        findings[0] =
-            Finding::ok("AppArmor", state(false)).meaning("pods that name a profile are refused");
+    if !is_on {
+        return Finding::ok("AppArmor", "not active")
+            .meaning("no profile confines a pod, and pods that name one are refused");
     }
-    if selinux {
-        findings.push(Finding::ok("SELinux", state(true)));
-    } else {
-        findings.push(
-            Finding::ok("SELinux", state(false)).meaning("SELinux labels of pods have no effect"),
-        );
+    if apparmor.has_parser() {
+        return Finding::ok("AppArmor", "active");
     }
-    findings
+    Finding::warn(
+        "AppArmor",
+        "active, without apparmor_parser",
+        "the default profile cannot be loaded: pods that ask for it are refused, those that ask for nothing run without",
+        "install the package apparmor",
+    )
 }
 
 #[cfg(test)]
@@ -160,5 +180,31 @@ mod tests {
             ("proc/sys/user/max_user_namespaces", "0\n"),
         ]);
         assert_eq!(user_namespaces(&host).level, Level::Warn);
+    }
+
+    #[test]
+    fn selinux_without_contexts_for_containers_is_told() {
+        let none = Selinux::default();
+        for (file, level) in [
+            ("sys/fs/selinux/enforce", Level::Warn),
+            ("sys/fs/other", Level::Ok),
+        ] {
+            let (_directory, host) = host_with(&[(file, "1")]);
+            assert_eq!(selinux(&host, &none).level, level, "{file}");
+        }
+    }
+
+    #[test]
+    fn apparmor_without_its_parser_is_told() {
+        let none = AppArmor::default();
+        for (enabled, level, fact) in [
+            ("N\n", Level::Ok, "not active"),
+            ("Y\n", Level::Warn, "active, without apparmor_parser"),
+        ] {
+            let (_directory, host) =
+                host_with(&[("sys/module/apparmor/parameters/enabled", enabled)]);
+            let finding = apparmor(&host, &none);
+            assert_eq!((finding.level, finding.fact.as_str()), (level, fact));
+        }
     }
 }

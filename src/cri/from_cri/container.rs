@@ -104,6 +104,10 @@ fn environment_variable(
     })
 }
 
+/// The options that a mount can have (KEP-5855): those that take something away. Any other could give a container more
+/// than the node's administrator has meant it to have.
+const MOUNT_OPTIONS: [&str; 3] = ["noexec", "nodev", "nosuid"];
+
 fn mount(mount: wire::Mount, at: &str) -> Result<Mount, InvalidField> {
     let propagation = match known(mount.propagation, &format!("{at}.propagation"))? {
         wire::MountPropagation::PropagationPrivate => MountPropagation::Private,
@@ -129,6 +133,11 @@ fn mount(mount: wire::Mount, at: &str) -> Result<Mount, InvalidField> {
         image_sub_path: without_nul(mount.image_sub_path, &format!("{at}.image_sub_path"))?,
         mount_options: mount.mount_options,
     };
+    let mut options = mount.mount_options.iter();
+    if let Some(option) = options.find(|option| !MOUNT_OPTIONS.contains(&option.as_str())) {
+        let problem = format!("{option:?} is not one of noexec, nodev, nosuid");
+        return Err(InvalidField::new(format!("{at}.mount_options"), problem));
+    }
     match problem_of_mount(&mount) {
         None => Ok(mount),
         Some((name, problem)) => Err(InvalidField::new(format!("{at}.{name}"), problem)),
@@ -138,7 +147,6 @@ fn mount(mount: wire::Mount, at: &str) -> Result<Mount, InvalidField> {
 /// The first field of a mount that does not fit the others (CRI api.proto, Mount), and why. What a mount of an image must
 /// be besides, `oci` says: those errors have a text of their own.
 fn problem_of_mount(mount: &Mount) -> Option<(&'static str, &'static str)> {
-    const OPTIONS: [&str; 3] = ["noexec", "nodev", "nosuid"];
     let has_image = mount.image.is_some();
     let is_private = mount.propagation == MountPropagation::Private;
     let rules = [
@@ -184,14 +192,6 @@ fn problem_of_mount(mount: &Mount) -> Option<(&'static str, &'static str)> {
             mount.uid_mappings.is_empty() != mount.gid_mappings.is_empty(),
             "uidMappings",
             "uidMappings and gidMappings are needed together",
-        ),
-        (
-            mount
-                .mount_options
-                .iter()
-                .any(|option| !OPTIONS.contains(&option.as_str())),
-            "mount_options",
-            "can be noexec, nodev and nosuid only",
         ),
     ];
     let (_, name, problem) = rules.into_iter().find(|(is_broken, _, _)| *is_broken)?;

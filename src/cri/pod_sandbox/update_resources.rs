@@ -1,6 +1,4 @@
-//! UpdatePodSandboxResources: the kubelet has changed the pod's cgroup already, and tells.
-//!
-//! The values are for information only and nothing in Carpel depends on them, so they are checked and not kept.
+//! UpdatePodSandboxResources.
 
 use tonic::Status;
 
@@ -8,23 +6,26 @@ use crate::cri::from_cri;
 use crate::cri::pods::PodService;
 use crate::cri::status;
 use crate::cri::wire::runtime::{
-    UpdatePodSandboxResourcesRequest, UpdatePodSandboxResourcesResponse,
+    LinuxContainerResources, UpdatePodSandboxResourcesRequest, UpdatePodSandboxResourcesResponse,
 };
+use crate::oci::PodResources;
 
-pub(in crate::cri) fn update_resources<P: PodService>(
+pub(in crate::cri) async fn update_resources<P: PodService>(
     pods: &P,
     request: UpdatePodSandboxResourcesRequest,
 ) -> Result<UpdatePodSandboxResourcesResponse, Status> {
     let id = from_cri::required_text(request.pod_sandbox_id, "pod_sandbox_id")?;
-    for (field, resources) in [
-        ("overhead", request.overhead),
-        ("resources", request.resources),
-    ] {
+    let checked = |resources: Option<LinuxContainerResources>, field| {
         resources
             .map(|resources| from_cri::linux_resources(resources, field))
-            .transpose()?;
+            .transpose()
+    };
+    let resources = PodResources {
+        overhead: checked(request.overhead, "overhead")?,
+        resources: checked(request.resources, "resources")?,
+    };
+    match pods.update_sandbox_resources(&id, resources).await {
+        Ok(()) => Ok(UpdatePodSandboxResourcesResponse {}),
+        Err(error) => Err(status::of_pod(&error)),
     }
-    pods.pod_snapshot(&id)
-        .map_err(|error| status::of_pod(&error))?;
-    Ok(UpdatePodSandboxResourcesResponse {})
 }

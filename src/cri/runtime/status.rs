@@ -34,7 +34,7 @@ pub(in crate::cri) async fn status<P: PodService>(
         features: Some(RuntimeFeatures {
             supplemental_groups_policy: true,
             user_namespaces_host_network: false,
-            mount_options: false,
+            mount_options: true,
         }),
     }
 }

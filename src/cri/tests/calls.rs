@@ -499,7 +499,7 @@ async fn statistics_are_given_alone_in_lists_and_in_streams() {
 }
 
 #[tokio::test]
-async fn pod_level_resources_need_a_sandbox() {
+async fn pod_level_resources_reach_the_sandbox() {
     let served = Served::start().await;
     served
         .script
@@ -508,14 +508,25 @@ async fn pod_level_resources_need_a_sandbox() {
         .unwrap()
         .push(sandbox_view("s"));
     let mut client = served.runtime().await;
+    let shares = |cpu_shares| {
+        Some(LinuxContainerResources {
+            cpu_shares,
+            ..LinuxContainerResources::default()
+        })
+    };
     let request = |id: &str| UpdatePodSandboxResourcesRequest {
         pod_sandbox_id: id.to_owned(),
-        ..UpdatePodSandboxResourcesRequest::default()
+        overhead: shares(10),
+        resources: shares(512),
     };
     client
         .update_pod_sandbox_resources(request("s"))
         .await
         .unwrap();
+    assert_eq!(
+        served.script.asked.lock().unwrap().as_slice(),
+        ["update s to 512+10 shares"]
+    );
     let missing = client
         .update_pod_sandbox_resources(request("t"))
         .await

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::cri::PodService;
 use crate::cri::StreamUrls;
-use crate::oci::{ContainerConfig, LinuxResources, SandboxConfig};
+use crate::oci::{ContainerConfig, LinuxResources, PodResources, SandboxConfig};
 use crate::pod::*;
 
 /// What is there, and what was asked.
@@ -212,6 +212,16 @@ impl PodService for Arc<Script> {
     }
     async fn update_resources(&self, id: &str, resources: LinuxResources) -> Result<(), PodError> {
         self.ask(format!("update {id} to {} shares", resources.cpu_shares))
+    }
+    async fn update_sandbox_resources(
+        &self,
+        id: &str,
+        resources: PodResources,
+    ) -> Result<(), PodError> {
+        self.sandbox(id)?;
+        let shares = |part: Option<LinuxResources>| part.unwrap_or_default().cpu_shares;
+        let (overhead, resources) = (shares(resources.overhead), shares(resources.resources));
+        self.ask(format!("update {id} to {resources}+{overhead} shares"))
     }
     async fn container_statistics(&self, id: &str) -> Result<ContainerStatistics, PodError> {
         self.container(id).map(statistics)

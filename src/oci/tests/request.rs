@@ -20,6 +20,9 @@ pub(super) struct Request {
     #[serde(skip)]
     pub(super) edits: crate::cdi::Edits,
     pub(super) seccomp: Option<oci_spec::runtime::LinuxSeccomp>,
+    pub(super) apparmor: Option<String>,
+    #[serde(skip)]
+    pub(super) labels: crate::selinux::Labels,
     pub(super) host: HostFacts,
 }
 
@@ -51,6 +54,8 @@ impl Default for Request {
             sources: BTreeMap::new(),
             edits: crate::cdi::Edits::default(),
             seccomp: None,
+            apparmor: None,
+            labels: crate::selinux::Labels::default(),
             host: HostFacts {
                 capabilities: (1 << 41) - 1,
                 lowest_oom_score_adj: -1000,
@@ -78,6 +83,8 @@ impl Request {
             sources: &self.sources,
             edits: &self.edits,
             seccomp: self.seccomp.as_ref(),
+            apparmor: self.apparmor.as_deref(),
+            labels: &self.labels,
             volumes_directory: "/run/carpel/pods/p1/containers/c1/volumes",
             host: &self.host,
         })

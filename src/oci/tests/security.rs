@@ -164,37 +164,44 @@ fn requested_devices_are_made_and_allowed() {
     );
 }
 
-/// Changes a request into one that is refused for now.
-type Change = fn(&mut Request);
+#[test]
+fn labels_are_of_the_process_and_of_what_the_container_writes() {
+    let mut request = Request::default();
+    let none = request.right();
+    assert_eq!(process_of(&none).selinux_label(), &None);
+    assert_eq!(linux_of(&none).mount_label(), &None);
+    assert!(!mount_at(&none, "/dev").unwrap().contains("context"));
+    request.labels = crate::selinux::Labels {
+        process: "u:r:t:s0:c1,c2".to_owned(),
+        mount: "u:object_r:f:s0:c1,c2".to_owned(),
+    };
+    let labelled = request.right();
+    let process = process_of(&labelled).selinux_label().as_deref();
+    assert_eq!(process, Some("u:r:t:s0:c1,c2"));
+    let files = linux_of(&labelled).mount_label().as_deref();
+    assert_eq!(files, Some("u:object_r:f:s0:c1,c2"));
+    for (path, is_labelled) in [
+        ("/dev", true),
+        ("/dev/pts", true),
+        ("/proc", false),
+        ("/sys", false),
+        ("/sys/fs/cgroup", false),
+    ] {
+        let options = mount_at(&labelled, path).unwrap();
+        let found = options.ends_with(",context=\"u:object_r:f:s0:c1,c2\"");
+        assert_eq!(found, is_labelled, "{options}");
+    }
+}
 
 #[test]
-fn what_is_not_built_yet_is_refused_by_name() {
-    let refused: [(Change, &str); 2] = [
-        (
-            |request| {
-                let profile = SecurityProfile::Localhost("web".to_owned());
-                request.container.security.apparmor = Some(profile);
-            },
-            "linux.security_context.apparmor: Localhost \"web\" is not supported yet",
-        ),
-        (
-            |request| {
-                request.container.security.selinux = Some(SelinuxOptions {
-                    level: "s0:c1,c2".to_owned(),
-                    ..SelinuxOptions::default()
-                });
-            },
-            "linux.security_context.selinux_options: label \":::s0:c1,c2\" is not supported yet",
-        ),
-    ];
-    for (change, text) in refused {
-        let mut request = Request::default();
-        change(&mut request);
-        assert_eq!(
-            request.wrong(),
-            (OciErrorKind::Unimplemented, text.to_owned())
-        );
-    }
+fn the_apparmor_profile_is_the_one_that_was_found_loaded() {
+    let mut request = Request::default();
+    assert_eq!(process_of(&request.right()).apparmor_profile(), &None);
+    request.apparmor = Some("web".to_owned());
+    assert_eq!(
+        process_of(&request.right()).apparmor_profile().as_deref(),
+        Some("web")
+    );
 }
 
 #[test]

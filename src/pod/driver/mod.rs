@@ -31,7 +31,7 @@ use super::slot::{Answer, Command, PodSlot, Reply, answer};
 use super::told::Told;
 use super::{
     create_container, remove_container, remove_sandbox, run_sandbox, start_container,
-    stop_container, stop_sandbox, update_container,
+    stop_container, stop_sandbox, update_container, update_sandbox,
 };
 
 /// The writer of one pod's state.
@@ -201,6 +201,11 @@ impl Driver {
                 self.waiting.insert(job.clone(), vec![command.reply]);
                 self.spawn(job, task);
             }
+            (Job::UpdateSandbox, Request::UpdateSandbox(resources)) => {
+                let task = update_sandbox::run(self.context.clone(), *resources);
+                self.waiting.insert(job.clone(), vec![command.reply]);
+                self.spawn(job, task);
+            }
             _ => self.begin(job, Some(command.reply)),
         }
     }
@@ -222,9 +227,12 @@ impl Driver {
             Job::RemoveContainer(id) => {
                 self.intend_container(id, |container| container.removing = true)
             }
-            Job::Run | Job::Reconnect | Job::Create(_) | Job::StopContainer(_) | Job::Update(_) => {
-                Ok(())
-            }
+            Job::Run
+            | Job::Reconnect
+            | Job::Create(_)
+            | Job::StopContainer(_)
+            | Job::Update(_)
+            | Job::UpdateSandbox => Ok(()),
         };
         if let Err(error) = intent {
             match reply {
@@ -251,7 +259,7 @@ impl Driver {
                 self.spawn(job, stop_container::run(context, id, deadline));
             }
             Job::RemoveContainer(id) => self.spawn(job, remove_container::run(context, id)),
-            Job::Run | Job::Reconnect | Job::Create(_) | Job::Update(_) => {}
+            Job::Run | Job::Reconnect | Job::Create(_) | Job::Update(_) | Job::UpdateSandbox => {}
         }
     }
 

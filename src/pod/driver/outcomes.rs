@@ -89,6 +89,7 @@ impl Driver {
                     self.record_container(id, |container| container.resources = resources);
                 }
             }
+            Change::SandboxUpdated(resources) => self.record(|pod| pod.resources = resources),
             Change::Reconnected(connected) => {
                 self.events = Some(connected.events);
                 self.record(|pod| reconnect::take_facts(pod, &connected.state));
@@ -136,7 +137,7 @@ impl Driver {
             (Job::RemoveContainer(id), _) => {
                 self.record_container(id, |container| container.removing = false);
             }
-            (Job::StopContainer(_) | Job::Update(_), _) => {}
+            (Job::StopContainer(_) | Job::Update(_) | Job::UpdateSandbox, _) => {}
         }
         failure.error
     }

@@ -1,0 +1,124 @@
+# A daemon and the real crictl inside a machine of its own, for `integration/uml/pods` and `integration/kernel/pods`:
+# sourced by them.
+#
+# Read: CARPEL_BINARY (default target/release/carpel, else target/debug/carpel).
+# Wants integration/tools/bin (make tools) and integration/work/images.tar, which the make targets write.
+# shellcheck shell=bash disable=SC2034 # some of it is for one of the two
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+carpel=${CARPEL_BINARY:-$repository/target/release/carpel}
+[ -x "$carpel" ] || carpel=$repository/target/debug/carpel
+export PATH=$repository/integration/tools/bin:$PATH
+image=registry.k8s.io/e2e-test-images/busybox:1.29-2
+tree=/sys/fs/cgroup/carpel
+work=${TMPDIR:-/tmp}/pods
+mebibyte=1048576
+passed=0 failed=0
+pod='' container='' name=''
+daemon=
+# The security context of the next containers, and what the next pods have in `linux` besides their parent and theirs.
+security='{}'
+pod_security='{"namespace_options": {"network": 2}}'
+pod_linux=''
+
+expect() { # WHAT IS SHOULD
+    if [ "$2" = "$3" ]; then
+        passed=$((passed + 1))
+        echo "ok: $1"
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $1: is '$2', should be '$3'"
+    fi
+}
+
+# Until the command succeeds, at most 15 s.
+within() {
+    local try
+    for try in $(seq 150); do
+        if "$@" >/dev/null 2>&1; then return 0; fi
+        sleep 0.1
+    done
+    echo "gave up after $try tries: $*"
+    return 1
+}
+
+field() { crictl inspect --output go-template --template "{{.status.$1}}" "$container"; }
+ended() { crictl inspect --output go-template --template '{{.status.exitCode}} {{.status.reason}}' "$container"; }
+exited() { [ "$(field state)" = CONTAINER_EXITED ]; }
+leaf() { cat "$tree/$pod/$container/$1"; }
+# The value of a key of a flat keyed file.
+count() { leaf "$1" | awk -v key="$2" '$1 == key { print $2 }'; }
+at_least() { [ "$(count "$1" "$2")" -ge "$3" ]; }
+empty() { [ "$(count cgroup.events populated)" = 0 ]; }
+logged() { grep -q -- "$1" "$work/logs/$name.log"; }
+
+configure() {
+    mkdir -p "$work/root" "$work/run" "$work/logs"
+    cat >"$work/carpel.toml" <<END
+root = "$work/root"
+run_directory = "$work/run"
+socket = "$work/carpel.sock"
+[network]
+mode = "${network:-none}"
+END
+    export CRI_CONFIG_FILE=$work/crictl.yaml
+    cat >"$CRI_CONFIG_FILE" <<END
+runtime-endpoint: unix://$work/carpel.sock
+image-endpoint: unix://$work/carpel.sock
+timeout: 30
+END
+}
+
+start_daemon() {
+    "$carpel" serve --config "$work/carpel.toml" >>"$work/daemon.log" 2>&1 &
+    daemon=$!
+    within crictl version
+}
+
+# run_pod NAME [PARENT]: a pod in the host's network.
+run_pod() {
+    mkdir -p "$work/logs"
+    cat >"$work/pod.json" <<END
+{"metadata": {"name": "$1", "namespace": "uml", "uid": "uid-$1", "attempt": 0}, "log_directory": "$work/logs",
+ "linux": {"cgroup_parent": "${2:-}",$pod_linux "security_context": $pod_security}}
+END
+    # It warns of a missing parent.
+    pod=$(crictl runp "$work/pod.json" 2>>"$work/crictl.log")
+}
+
+# create NAME RESOURCES SCRIPT: a container of the pod that runs the script in a shell.
+create() {
+    printf '%s\n' "$3" >"$work/$1.sh"
+    cat >"$work/$1.json" <<END
+{"metadata": {"name": "$1"}, "image": {"image": "$image"}, "log_path": "$1.log",
+ "command": ["/bin/sh", "/main.sh"],
+ "mounts": [{"host_path": "$work/$1.sh", "container_path": "/main.sh", "readonly": true}],
+ "linux": {"resources": $2, "security_context": $security}}
+END
+    name=$1
+    container=$(crictl create "$pod" "$work/$1.json" "$work/pod.json" 2>>"$work/crictl.log")
+}
+
+run() {
+    create "$@"
+    crictl start "$container" >/dev/null
+}
+
+tell() {
+    status=$?
+    if [ "$status" != 0 ]; then
+        echo "the daemon and crictl said:"
+        tail -n 80 "$work/daemon.log" "$work/crictl.log" || true
+    fi
+}
+trap tell EXIT
+
+
+# end: stops the daemon and says what the expectations have come to.
+end() {
+    kill -TERM "$daemon"
+    local status=0
+    wait "$daemon" || status=$?
+    expect "status of the daemon after SIGTERM" "$status" 0
+    echo "test result: $([ "$failed" = 0 ] && echo ok || echo FAILED). $passed passed; $failed failed; 0 ignored; pods on $(uname -r)"
+    [ "$failed" = 0 ]
+}
