@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     dead_code,
     reason = "a test says what went wrong by panicking; the fakes are for other files, too"
 )]
@@ -86,7 +87,12 @@ async fn the_limits_of_a_pod_with_a_parent_are_its_clients() {
     assert_eq!(limits(&node), [""; 0]);
     assert_eq!(shown(&pods, &id), (5, 200));
     pods.stop_sandbox(&id).await.unwrap();
-    let stopped = pods.update_sandbox_resources(&id, PodResources::default()).await;
-    assert_eq!(stopped.unwrap_err().kind(), PodErrorKind::FailedPrecondition);
+    let stopped = pods
+        .update_sandbox_resources(&id, PodResources::default())
+        .await;
+    assert_eq!(
+        stopped.unwrap_err().kind(),
+        PodErrorKind::FailedPrecondition
+    );
     pods.remove_sandbox(&id).await.unwrap();
 }

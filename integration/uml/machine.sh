@@ -51,6 +51,14 @@ at_least() { [ "$(count "$1" "$2")" -ge "$3" ]; }
 empty() { [ "$(count cgroup.events populated)" = 0 ]; }
 logged() { grep -q -- "$1" "$work/logs/$name.log"; }
 
+# A disk for all that is made here: a tmpfs cannot show its owners through a user namespace before Linux 6.3.
+on_disk() {
+    mkdir -p "$work"
+    truncate --size 1G "$work.disk"
+    mkfs.ext4 -q -F "$work.disk"
+    mount "$(losetup --find --show "$work.disk")" "$work"
+}
+
 configure() {
     mkdir -p "$work/root" "$work/run" "$work/logs"
     cat >"$work/carpel.toml" <<END

@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
 use super::categories::Categories;
 use super::contexts::Contexts;
 use super::error::SelinuxError;
@@ -10,6 +13,8 @@ use super::label::{Label, Parts};
 
 /// There if the kernel has SELinux, and it is the module in force.
 const ENFORCE: &str = "/sys/fs/selinux/enforce";
+/// Takes what is a label by the policy, and refuses what is none.
+const CONTEXT: &str = "/sys/fs/selinux/context";
 /// The label of this process; `kernel` without a policy.
 const OWN: &str = "/proc/self/attr/current";
 /// Configuration and policies.
@@ -56,13 +61,25 @@ impl Selinux {
             tracing::info!("SELinux has no policy: containers get no labels");
             return Self::default();
         }
-        let contexts = Contexts::of_policy(Path::new(FOLDER));
-        if contexts.is_none() {
+        let Some(contexts) = Contexts::of_policy(Path::new(FOLDER)) else {
             tracing::warn!(
                 "SELinux is on, but its policy has no contexts/lxc_contexts: containers get no labels"
             );
+            return Self::default();
+        };
+        // The file may be there without the module that has its types.
+        let labels = calculate(&contexts, "c0,c1", Wanted::default());
+        for label in [&labels.process, &labels.mount] {
+            if let Err(errno) = is_of_the_policy(label) {
+                tracing::warn!(
+                    label,
+                    %errno,
+                    "SELinux is on, but its policy does not know the label of containers: they get none"
+                );
+                return Self::default();
+            }
         }
-        Self::with(contexts)
+        Self::with(Some(contexts))
     }
 
     fn with(contexts: Option<Contexts>) -> Self {
@@ -132,6 +149,12 @@ impl Selinux {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Asks the kernel.
+fn is_of_the_policy(label: &str) -> Result<(), Errno> {
+    let file = rustix::fs::open(CONTEXT, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, label.as_bytes()).map(|_written| ())
 }
 
 /// The node's labels for containers, with the pod's categories, and over them what is asked for. User and level of the

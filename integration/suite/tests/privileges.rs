@@ -15,8 +15,7 @@ use carpel_integration::wait::wait_for;
 use serde_json::{Value, json};
 
 /// An image whose user 1000, `default-user`, is also in group 50000.
-const WITH_GROUPS: &str =
-    "gcr.io/k8s-staging-cri-tools/test-image-predefined-group:latest";
+const WITH_GROUPS: &str = "gcr.io/k8s-staging-cri-tools/test-image-predefined-group:latest";
 
 /// One line for each point of CRI `LinuxContainerSecurityContext.privileged`.
 const ASK: &str = "grep CapEff /proc/self/status; \
@@ -58,7 +57,10 @@ fn root_a_privileged_container_has_all_that_is_listed_and_another_nothing_of_it(
     let mut request = pod("privileged");
     request["linux"]["security_context"]["privileged"] = json!(true);
     let pod = node.run_pod(request);
-    let status = node.proc().join(node.daemon_pid().to_string()).join("status");
+    let status = node
+        .proc()
+        .join(node.daemon_pid().to_string())
+        .join("status");
     let status = std::fs::read_to_string(status).unwrap();
     let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
     let all = format!("CapEff:{}", bounding.unwrap());
@@ -154,7 +156,11 @@ fn root_users_and_groups_are_those_asked_for_in_every_program() {
             words[2..].sort_unstable();
             words
         };
-        assert_eq!(sorted(&said), sorted(expected), "{security}, policy {policy}");
+        assert_eq!(
+            sorted(&said),
+            sorted(expected),
+            "{security}, policy {policy}"
+        );
     }
     node.remove_pod(&pod);
     node.finish();
