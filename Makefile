@@ -135,13 +135,18 @@ churn: ## bring 500 pods up and down, ten at a time, with CNI; then again while 
 
 .PHONY: uml
 uml: release tools kubelet-tools ## try limits in User-mode Linux, which has cgroup v2 with its controllers
-	@$(need) rust build images uml
+	@$(need) rust build images uml runtimes
 	@$(lane) run uml integration/uml/all
 
 .PHONY: test-kernel
 test-kernel: release tools ## try AppArmor, cpusets and huge pages under a full kernel in QEMU: slow, not part of test
 	@$(need) rust build images kernel
 	@$(lane) run kernel integration/kernel/all
+
+.PHONY: test-systemd
+test-systemd: release tools ## try the systemd cgroup driver below a real systemd, in User-mode Linux on a Debian tree
+	@$(need) rust build images uml systemd
+	@$(lane) run systemd integration/uml/systemd
 
 .PHONY: ci
 ci: ## what the continuous integration runs: test, then conformance
@@ -153,7 +158,7 @@ ci: ## what the continuous integration runs: test, then conformance
 # What a node in a box with this runtime needs.
 .PHONY: node-carpel node-containerd
 node-carpel: release tools
-	@$(need) node images registry cni
+	@$(need) node images registry cni runtimes
 node-containerd: tools
 	@$(need) rust build node images containerd
 

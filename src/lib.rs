@@ -24,3 +24,4 @@ pub mod selinux;
 pub mod shim_client;
 pub mod snapshot;
 pub mod streaming;
+pub mod systemd;

@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "apparmor",
             "selinux",
             "cdi",
+            "systemd",
         ],
     ),
     ("calculation", &["oci"]),

@@ -402,6 +402,27 @@ async fn unknown_ids_are_fine_to_stop_and_remove_and_not_found_else() {
 }
 
 #[tokio::test]
+async fn a_handler_that_is_not_configured_is_refused_by_name() {
+    let node = Node::new();
+    let pods = node.daemon().await;
+    for handler in ["", "carpel"] {
+        pods.run_sandbox(sandbox(&format!("by{handler}")), handler)
+            .await
+            .unwrap();
+    }
+    let error = pods
+        .run_sandbox(sandbox("other"), "kata")
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), PodErrorKind::InvalidArgument);
+    let message = error.to_string();
+    assert!(
+        message.contains("runtime_handler: no handler \"kata\""),
+        "{message}"
+    );
+}
+
+#[tokio::test]
 async fn a_container_of_an_artifact_is_refused() {
     let node = Node::new();
     let pods = node.daemon().await;

@@ -67,6 +67,10 @@ run_directory = "$work/run"
 socket = "$work/carpel.sock"
 [network]
 mode = "${network:-none}"
+$(for name in crun runc; do
+        path=$(command -v "$name") || continue
+        printf '[runtime.handlers.%s]\ntype = "oci"\npath = "%s"\n' "$name" "$path"
+    done)
 END
     export CRI_CONFIG_FILE=$work/crictl.yaml
     cat >"$CRI_CONFIG_FILE" <<END
@@ -82,7 +86,7 @@ start_daemon() {
     within crictl version
 }
 
-# run_pod NAME [PARENT]: a pod in the host's network.
+# run_pod NAME [PARENT [HANDLER]]: a pod in the host's network.
 run_pod() {
     mkdir -p "$work/logs"
     cat >"$work/pod.json" <<END
@@ -90,7 +94,7 @@ run_pod() {
  "linux": {"cgroup_parent": "${2:-}",$pod_linux "security_context": $pod_security}}
 END
     # It warns of a missing parent.
-    pod=$(crictl runp "$work/pod.json" 2>>"$work/crictl.log")
+    pod=$(crictl runp --runtime "${3:-}" "$work/pod.json" 2>>"$work/crictl.log")
 }
 
 # create NAME RESOURCES SCRIPT: a container of the pod that runs the script in a shell.
@@ -119,7 +123,6 @@ tell() {
     fi
 }
 trap tell EXIT
-
 
 # end: stops the daemon and says what the expectations have come to.
 end() {

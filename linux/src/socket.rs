@@ -59,13 +59,27 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
 ///
 /// As unlink(2), bind(2) and listen(2).
 pub fn listen_in(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    listen_of_type(directory, name, SocketType::SEQPACKET)
+}
+
+/// The same with a STREAM socket, for other programs.
+///
+/// # Errors
+///
+/// As [`listen_in`].
+pub fn listen_stream_in(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    listen_of_type(directory, name, SocketType::STREAM)
+}
+
+fn listen_of_type(directory: BorrowedFd<'_>, name: &str, kind: SocketType) -> Result<OwnedFd> {
     match rustix::fs::unlinkat(directory, name, rustix::fs::AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(errno) => return Err(Error::new(format!("unlinkat(directory, {name:?})"), errno)),
     }
     let call = || format!("bind(AF_UNIX, {name:?})");
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = Error::of(
-        new_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK),
+        rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None),
         call,
     )?;
     let address = Error::of(address_in(directory, name), call)?;
@@ -81,14 +95,18 @@ pub fn listen_in(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
 /// `ENOENT` and `ECONNREFUSED` when nobody listens there.
 pub fn connect_in(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     let call = || format!("connect(AF_UNIX, {name:?})");
-    let socket = Error::of(new_socket(SocketFlags::CLOEXEC), call)?;
+    let socket = Error::of(
+        rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        ),
+        call,
+    )?;
     let address = Error::of(address_in(directory, name), call)?;
     Error::of(rustix::net::connect(&socket, &address), call)?;
     Ok(socket)
-}
-
-fn new_socket(flags: SocketFlags) -> rustix::io::Result<OwnedFd> {
-    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
 }
 
 fn address_in(directory: BorrowedFd<'_>, name: &str) -> rustix::io::Result<SocketAddrUnix> {
@@ -240,6 +258,24 @@ mod tests {
             receive(right.as_fd(), &mut [0; 4]).unwrap_err(),
             Errno::MSGSIZE
         );
+    }
+
+    #[test]
+    fn another_program_hands_a_descriptor_over_a_stream() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = std::fs::File::open(directory.path()).unwrap();
+        let listener = listen_stream_in(folder.as_fd(), "console.sock").unwrap();
+        let client =
+            std::os::unix::net::UnixStream::connect(directory.path().join("console.sock")).unwrap();
+        let (server, _uid) = accept(listener.as_fd()).unwrap().unwrap();
+        let mut buffer = [0; 64];
+        assert_eq!(
+            receive(server.as_fd(), &mut buffer).unwrap_err(),
+            Errno::AGAIN
+        );
+        send(client.as_fd(), b"/dev/ptmx", &[folder.as_fd()]).unwrap();
+        let received = receive(server.as_fd(), &mut buffer).unwrap();
+        assert_eq!((received.length, received.descriptors.len()), (9, 1));
     }
 
     #[test]

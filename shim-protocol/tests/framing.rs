@@ -77,10 +77,44 @@ fn golden_bytes_of_requests() {
                     exec_id: "e".into(),
                     process: None,
                     timeout_nanoseconds: 5,
+                    ..message::Exec::default()
                 }),
             ),
             3,
             "10031a0c080442080a016112016520 05",
+        ),
+        (
+            request(
+                8,
+                Operation::CreateContainer(message::CreateContainer {
+                    container_id: "a".into(),
+                    oci_runtime: Some(message::OciRuntime {
+                        program: "r".into(),
+                        options: vec!["o".into()],
+                        state_directory: "s".into(),
+                        bundle: "b".into(),
+                        configuration_head: "{".into(),
+                        configuration_tail: "}".into(),
+                        cgroup_mount: "c".into(),
+                    }),
+                    ..message::CreateContainer::default()
+                }),
+            ),
+            0,
+            "1a1f 0808 221b 0a0161 f20115 0a0172 12016f 1a0173 220162 2a017b 32017d 3a0163",
+        ),
+        (
+            request(
+                9,
+                Operation::Exec(message::Exec {
+                    container_id: "a".into(),
+                    exec_id: "e".into(),
+                    oci_process: "{}".into(),
+                    ..message::Exec::default()
+                }),
+            ),
+            3,
+            "1003 1a0e 0809 420a 0a0161 120165 2a027b7d",
         ),
         (
             request(5, Operation::Shutdown(message::Shutdown {})),

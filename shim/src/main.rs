@@ -10,6 +10,7 @@ mod cleaner;
 mod connection;
 mod container;
 mod exit_record;
+mod external;
 mod failure;
 mod infra;
 mod log;

@@ -27,6 +27,8 @@ pub(crate) enum Token {
     Exec(u32),
     /// memory.events of a container.
     Memory(u32),
+    /// Where another runtime hands over the terminal of a container or exec.
+    Console(u32),
 }
 
 impl Token {
@@ -40,6 +42,7 @@ impl Token {
             Self::Container(serial) => (5, serial),
             Self::Exec(serial) => (6, serial),
             Self::Memory(serial) => (7, serial),
+            Self::Console(serial) => (8, serial),
         };
         (kind << 32) | u64::from(serial)
     }
@@ -55,6 +58,7 @@ impl Token {
             5 => Self::Container(serial),
             6 => Self::Exec(serial),
             7 => Self::Memory(serial),
+            8 => Self::Console(serial),
             _ => return None,
         })
     }

@@ -1,5 +1,6 @@
 //! Reaping: every child that ends, known or orphaned below the pod (the shim is its subreaper).
 
+use crate::external::errand::Errand;
 use crate::server::Server;
 use carpel_linux::process;
 use carpel_linux::process::EndedChild;
@@ -42,6 +43,8 @@ impl Server {
         {
             self.hear_exec(serial);
         } else {
+            // It may be one that another runtime has left.
+            self.reap_errands();
             // It may be one that goes on in another's place, of which nobody has read yet.
             let creating = self
                 .containers
@@ -57,6 +60,10 @@ impl Server {
 
     fn child_ended(&mut self, ended: EndedChild) {
         let pid = ended.pid;
+        // First: it stands for the container or exec that it was to begin.
+        if self.errand_ended(ended) {
+            return;
+        }
         if self
             .containers
             .iter()
@@ -75,6 +82,8 @@ impl Server {
         } else if self.log.writer_pid() == Some(pid) {
             self.log.writer_exited();
             self.take_log_events();
+        } else if self.errands.iter().any(Errand::leaves_a_process) {
+            self.strangers.push(ended);
         }
         self.cleaners.retain(|cleaner| *cleaner != pid);
         // Else an orphan of some container: reaping it was all.

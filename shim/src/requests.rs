@@ -37,9 +37,7 @@ impl Server {
             Operation::CreateSandbox(create) => self.create_sandbox(id, &create, descriptors),
             Operation::CreateContainer(create) => self.create_container(id, &create),
             Operation::StartContainer(start) => self.start_container(id, &start.container_id),
-            Operation::SignalContainer(signal) => self
-                .signal_container(&signal)
-                .map(|()| self.outbox.answer(id, Answer::SignalContainer(Done {}))),
+            Operation::SignalContainer(signal) => self.signal_container(id, &signal),
             Operation::RemoveContainer(remove) => self.remove_container(id, &remove.container_id),
             Operation::Exec(exec) => self.exec(id, &exec, descriptors),
             Operation::ReopenLog(reopen) => self.reopen_log(id, &reopen.container_id),

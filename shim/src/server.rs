@@ -5,6 +5,7 @@ use crate::connection::Incoming;
 use crate::connection::Link;
 use crate::container::state::Container;
 use crate::container::state::Exec;
+use crate::external::errand::Errand;
 use crate::failure::InStep;
 use crate::failure::Outcome;
 use crate::log::LogWriter;
@@ -15,6 +16,7 @@ use crate::poller::Token;
 use crate::sandbox::Sandbox;
 use crate::time;
 use carpel_linux::process;
+use carpel_linux::process::EndedChild;
 use carpel_linux::signal;
 use carpel_linux::socket;
 use rustix::process::Pid;
@@ -33,6 +35,10 @@ pub(crate) struct Server {
     pub(crate) sandbox: Option<Sandbox>,
     pub(crate) containers: Vec<Container>,
     pub(crate) execs: Vec<Exec>,
+    /// Runs of other runtimes.
+    pub(crate) errands: Vec<Errand>,
+    /// Children that have been reaped while a run of a runtime could still say that they were its own.
+    pub(crate) strangers: Vec<EndedChild>,
     pub(crate) log: LogWriter,
     /// The log's descriptor is in the poller.
     pub(crate) log_watched: Option<i32>,
@@ -66,6 +72,8 @@ impl Server {
             sandbox: None,
             containers: Vec::new(),
             execs: Vec::new(),
+            errands: Vec::new(),
+            strangers: Vec::new(),
             log: LogWriter::new(),
             log_watched: None,
             cleaners: Vec::new(),
@@ -107,6 +115,7 @@ impl Server {
             Token::Container(serial) => self.hear_container(serial),
             Token::Exec(serial) => self.hear_exec(serial),
             Token::Memory(serial) => self.note_memory_event(serial),
+            Token::Console(serial) => self.hear_console(serial),
         }
     }
 
@@ -141,7 +150,11 @@ impl Server {
         for container in &mut self.containers {
             container.waiting.clear();
             container.reopening.clear();
+            if let Some(external) = &mut container.external {
+                external.removals.clear();
+            }
         }
+        self.errands.iter_mut().for_each(Errand::forget_request);
         for exec in &mut self.execs {
             exec.waiting.clear();
         }

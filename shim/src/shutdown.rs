@@ -27,6 +27,13 @@ impl Server {
             if matches!(container.stage, Stage::Creating | Stage::Created) {
                 container.stage = Stage::Undoing(Some(gone()));
             }
+            // A runtime that is at making it is not in its cgroup.
+            if container.external.is_some() && container.is_creating() {
+                ignore(
+                    signal::send(container.pidfd.as_fd(), signal::KILL),
+                    "it is a zombie",
+                );
+            }
             // Its cgroup may be left as it was killed: nothing is cloned into it any more.
             if let Err(error) = container.kill_all() {
                 self.outbox
@@ -52,6 +59,7 @@ impl Server {
             .iter()
             .all(|container| settled(&container.stage))
             || !self.execs.is_empty()
+            || !self.errands.is_empty()
         {
             return;
         }

@@ -11,6 +11,8 @@ pub enum Driver {
     /// Directories, made by Carpel itself.
     #[default]
     Cgroupfs,
+    /// Scopes of systemd in its slices; below them directories, as these are delegated.
+    Systemd,
 }
 
 /// What happens to a limit whose controller cgroup v2 does not have on this host.

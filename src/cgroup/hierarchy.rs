@@ -10,8 +10,9 @@ use rustix::fs::{Mode, OFlags};
 use super::config::{CgroupConfig, Driver, MissingControllers};
 use super::directory::{self, Cgroup};
 use super::error::CgroupError;
-use super::pod::PodCgroup;
+use super::pod::{PodCgroup, Unit};
 use super::programs::{DeviceRules, Programs};
+use super::slice;
 
 /// `CGROUP2_SUPER_MAGIC` of linux/magic.h.
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
@@ -129,19 +130,33 @@ impl Cgroups {
         self.inner.driver
     }
 
-    /// Names the cgroup of a pod; nothing is made. An empty `parent` means `/carpel`.
+    /// Names the cgroup of a pod; nothing is made. An empty `parent` means `/carpel`, or `carpel.slice` with systemd.
     ///
     /// # Errors
     ///
-    /// A parent that is relative, has `..`, or is a slice of systemd; an id that is not a name.
+    /// A parent that is relative, has `..`, or is a slice of systemd; one that is no slice, with systemd as the driver; an
+    /// id that is not a name.
     pub fn pod(&self, parent: &str, sandbox_id: &str) -> Result<PodCgroup, CgroupError> {
-        let parent = if parent.is_empty() {
-            DEFAULT_PARENT
-        } else {
-            parent
-        };
-        let path = child_path(&parent_path(parent)?, sandbox_id)?;
-        Ok(PodCgroup::new(self.clone(), path))
+        match self.inner.driver {
+            Driver::Cgroupfs => {
+                let parent = match parent {
+                    "" => DEFAULT_PARENT,
+                    parent => parent,
+                };
+                let path = child_path(&parent_path(parent)?, sandbox_id)?;
+                Ok(PodCgroup::new(self.clone(), path, None))
+            }
+            Driver::Systemd => {
+                let slice = slice::slice_name(parent)?;
+                let scope = format!("carpel-{sandbox_id}.scope");
+                let path = child_path(&slice::slice_path(&slice), &scope)?;
+                Ok(PodCgroup::new(
+                    self.clone(),
+                    path,
+                    Some(Unit { slice, scope }),
+                ))
+            }
+        }
     }
 
     /// Makes (or finds) the cgroup of a pod's shim, `/carpel/shims/<sandbox id>`. It has no limits.

@@ -17,6 +17,7 @@ mod pod;
 mod prepare;
 mod programs;
 mod resources;
+mod slice;
 mod statistics;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,7 @@ pub use devices::{DeviceAccess, DeviceRule, device_access};
 pub use directory::Cgroup;
 pub use error::{CgroupError, CgroupErrorKind};
 pub use hierarchy::Cgroups;
-pub use pod::{Created, PodCgroup};
+pub use pod::{Created, PodCgroup, Unit};
 pub use programs::DeviceRules;
 pub use resources::{Necessity, Write, cpu_weight, writes};
 pub use statistics::{

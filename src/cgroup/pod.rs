@@ -18,11 +18,30 @@ const INFRA: &str = "infra";
 pub struct PodCgroup {
     cgroups: Cgroups,
     path: String,
+    unit: Option<Unit>,
+}
+
+/// The unit of systemd that a pod's cgroup is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// The slice it is in.
+    pub slice: String,
+    /// Its name.
+    pub scope: String,
 }
 
 impl PodCgroup {
-    pub(super) fn new(cgroups: Cgroups, path: String) -> Self {
-        Self { cgroups, path }
+    pub(super) fn new(cgroups: Cgroups, path: String, unit: Option<Unit>) -> Self {
+        Self {
+            cgroups,
+            path,
+            unit,
+        }
+    }
+
+    /// The unit of systemd that makes and removes the pod's cgroup; `None`: Carpel does.
+    pub fn unit(&self) -> Option<&Unit> {
+        self.unit.as_ref()
     }
 
     /// Path below the mount point.
@@ -69,6 +88,20 @@ impl PodCgroup {
         self.undone_on_error(made, &self.path)
     }
 
+    /// Takes over the pod's cgroup that systemd has made of one process: that goes to the leaf of the infra process, and the
+    /// usual controllers are handed down.
+    ///
+    /// # Errors
+    ///
+    /// A failed system call.
+    pub fn take_over(&self, infra: i32) -> Result<Vec<String>, CgroupError> {
+        let path = child_path(&self.path, INFRA)?;
+        self.cgroups.create_one(&path)?;
+        // Before the controllers: a cgroup that has them for its children may hold no process.
+        self.cgroups.open_path(path)?.attach(infra)?;
+        self.cgroups.hand_down(&self.path, &BTreeSet::from(USUAL))
+    }
+
     /// Makes a container's leaf with its limits and device rules, which hold before any process is in it. The rules
     /// stay as they are for the leaf's life. Where [`Cgroups::device_rules`] says that they are unavailable, they are not
     /// in force.
@@ -101,6 +134,20 @@ impl PodCgroup {
             .and_then(|()| self.cgroups.apply_first(&cgroup, limits));
         let warnings = self.undone_on_error(applied, &path)?;
         Ok(Created { cgroup, warnings })
+    }
+
+    /// Sees to it that the rules hold which a container's leaf was made with, whatever another runtime has attached there.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, or a failed system call.
+    pub fn keep_devices(
+        &self,
+        container_id: &str,
+        devices: &DeviceAccess,
+    ) -> Result<(), CgroupError> {
+        let cgroup = self.open_leaf(container_id)?;
+        self.cgroups.keep_devices(&cgroup, devices)
     }
 
     /// Changes the limits of a container: all of them, or none.

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::io::Errno;
+
 use super::devices::{DeviceAccess, DeviceRule, program};
 use super::directory::Cgroup;
 use super::error::CgroupError;
@@ -92,6 +94,20 @@ impl Cgroups {
             (DeviceAccess::Rules(rules), DeviceRules::Enforced) => {
                 self.attach_program(cgroup, rules)
             }
+        }
+    }
+
+    /// Sees to it that the rules hold which the cgroup was made with, after another runtime has had it: runc puts its own
+    /// program in the place of the one that it finds.
+    pub(super) fn keep_devices(
+        &self,
+        cgroup: &Cgroup,
+        access: &DeviceAccess,
+    ) -> Result<(), CgroupError> {
+        match self.limit_devices(cgroup, access) {
+            // The kernel attaches no program twice.
+            Err(CgroupError::Devices { source, .. }) if source.errno() == Errno::INVAL => Ok(()),
+            result => result,
         }
     }
 

@@ -83,8 +83,8 @@ pub const KEYS: &[Key] = &[
     ),
     fixed(
         "cgroup.driver",
-        "cgroupfs",
-        "Who manages the cgroup tree; kubelet takes its own driver from this.",
+        "auto, cgroupfs, systemd",
+        "Who manages the cgroup tree: systemd, with a scope for each pod, or Carpel alone; auto is systemd where it is process 1 and cgroup2 is at /sys/fs/cgroup. kubelet takes its own driver from this.",
     ),
     derived(
         "cgroup.mount_point",
@@ -101,6 +101,16 @@ pub const KEYS: &[Key] = &[
         "cgroup.shim_cgroup",
         "own, pod",
         "Where shims run: in groups of their own, or in the pod's group and charged to it.",
+    ),
+    fixed(
+        "runtime.default_handler",
+        "name of a handler",
+        "The runtime handler of pods that ask for none: carpel, which is built in, or one of runtime.handlers.",
+    ),
+    fixed(
+        "runtime.handlers",
+        "table of tables",
+        "Runtime handlers by name, each with type = \"built-in\", or type = \"oci\" with path and options of an OCI runtime: see runtime-handlers.md.",
     ),
     fixed(
         "pod.shm_size_bytes",

@@ -6,10 +6,12 @@
 mod error;
 mod keys;
 mod read;
+mod runtime;
 mod sections;
 #[cfg(test)]
 mod tests;
 
 pub use error::{ConfigError, Place};
 pub use keys::{DefaultValue, KEYS, Key, commented_default};
+pub use runtime::{Handler, HandlerName, HandlerNameError, RuntimeSection};
 pub use sections::*;

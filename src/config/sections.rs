@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::runtime::{RuntimeSection, known_default};
 use crate::network::{Ipv4Subnet, Ipv6Subnet};
 
 /// Where `carpel` looks for its configuration when it is not told: a missing file there means the defaults.
@@ -32,6 +33,9 @@ pub struct Config {
     pub log: LogSection,
     /// Control groups.
     pub cgroup: CgroupSection,
+    /// Runtime handlers.
+    #[serde(deserialize_with = "known_default")]
+    pub runtime: RuntimeSection,
     /// Pods.
     pub pod: PodSection,
     /// The pod network.
@@ -58,6 +62,7 @@ impl Default for Config {
             socket: None,
             log: LogSection::default(),
             cgroup: CgroupSection::default(),
+            runtime: RuntimeSection::default(),
             pod: PodSection::default(),
             network: NetworkSection::default(),
             registry: RegistrySection::default(),
@@ -166,7 +171,7 @@ pub struct CgroupSection {
 impl Default for CgroupSection {
     fn default() -> Self {
         Self {
-            driver: CgroupDriver::Cgroupfs,
+            driver: CgroupDriver::Auto,
             mount_point: None,
             missing_controllers: MissingControllers::Error,
             shim_cgroup: ShimCgroup::Own,
@@ -178,8 +183,12 @@ impl Default for CgroupSection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CgroupDriver {
+    /// systemd where it is process 1 and has all of cgroup2, else cgroupfs.
+    Auto,
     /// Carpel itself, by the files.
     Cgroupfs,
+    /// systemd, by D-Bus: a scope for each pod.
+    Systemd,
 }
 
 /// What happens to a limit whose controller this host does not have.
@@ -470,7 +479,7 @@ impl Default for TracesSection {
 }
 
 /// A path that does not depend on where the daemon was started.
-fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+pub(super) fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     check_absolute(PathBuf::deserialize(deserializer)?)
 }
 

@@ -14,6 +14,7 @@ use crate::oci::{LinuxResources, OciError, OciErrorKind, linux_resources};
 use crate::pod::{
     CgroupDetails, CgroupReading, PodCgroups, PodError, PodErrorKind, SandboxCgroups, Subject,
 };
+use crate::systemd::{self, Scope};
 
 /// The name of the shim's leaf when it is in the pod's cgroup.
 const SHIM_LEAF: &str = "shim";
@@ -22,6 +23,8 @@ const SHIM_LEAF: &str = "shim";
 #[derive(Debug)]
 pub(super) struct NodeCgroups {
     cgroups: Cgroups,
+    /// Asked with systemd as the driver alone.
+    systemd: systemd::Manager,
     shim_cgroup: ShimCgroup,
     held: HeldCgroups,
 }
@@ -31,6 +34,7 @@ impl NodeCgroups {
     pub(super) fn new(cgroups: Cgroups, shim_cgroup: ShimCgroup) -> Self {
         Self {
             cgroups,
+            systemd: systemd::Manager::default(),
             shim_cgroup,
             held: HeldCgroups::default(),
         }
@@ -80,6 +84,14 @@ impl PodCgroups for NodeCgroups {
         let step = "make its cgroups";
         let failed = |error| told(sandbox(sandbox_id), step, error);
         let pod = self.pod(parent, sandbox_id)?;
+        if pod.unit().is_some() {
+            // Its scope is made of the infra process, which is born beside the shim.
+            let shim = self.cgroups.create_shim(sandbox_id).map_err(failed)?;
+            return Ok(SandboxCgroups {
+                infra: shim.host_path(),
+                shim: shim.host_path(),
+            });
+        }
         let created = pod.create().map_err(failed)?;
         let shim = match self.shim_cgroup {
             ShimCgroup::Own => self.cgroups.create_shim(sandbox_id).map_err(failed)?,
@@ -94,6 +106,41 @@ impl PodCgroups for NodeCgroups {
             infra: created.cgroup.host_path(),
             shim: shim.host_path(),
         })
+    }
+
+    async fn settle_sandbox(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        infra_pid: i32,
+    ) -> Result<(), PodError> {
+        let pod = self.pod(parent, sandbox_id)?;
+        let Some(unit) = pod.unit() else {
+            return Ok(());
+        };
+        let scope = Scope {
+            name: unit.scope.clone(),
+            slice: unit.slice.clone(),
+            description: format!("Carpel pod {sandbox_id}"),
+            pid: u32::try_from(infra_pid).unwrap_or_default(),
+        };
+        let systemd_failed = |error| {
+            let step = "have systemd make its scope";
+            PodError::new(PodErrorKind::Internal, sandbox(sandbox_id), step).caused_by(error)
+        };
+        self.systemd
+            .start_scope(&scope)
+            .await
+            .map_err(systemd_failed)?;
+        let taken = tokio::task::spawn_blocking(move || pod.take_over(infra_pid)).await;
+        let step = "take its scope over";
+        let failed = |error| told(sandbox(sandbox_id), step, error);
+        let lost = |error| {
+            PodError::new(PodErrorKind::Internal, sandbox(sandbox_id), step).caused_by(error)
+        };
+        let warnings = taken.map_err(lost)?.map_err(failed)?;
+        warn(sandbox_id, &warnings);
+        Ok(())
     }
 
     fn create_container(
@@ -114,6 +161,21 @@ impl PodCgroups for NodeCgroups {
             .map_err(|error| told(container(container_id), "make its cgroup", error))?;
         warn(container_id, &created.warnings);
         Ok(created.cgroup.host_path())
+    }
+
+    fn keep_device_rules(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        container_id: &str,
+        resources: &oci_spec::runtime::LinuxResources,
+    ) -> Result<(), PodError> {
+        let step = "keep its device rules";
+        let devices =
+            device_access(resources).map_err(|error| told(container(container_id), step, error))?;
+        self.pod(parent, sandbox_id)?
+            .keep_devices(container_id, &devices)
+            .map_err(|error| told(container(container_id), step, error))
     }
 
     async fn update_container(
@@ -211,8 +273,16 @@ impl PodCgroups for NodeCgroups {
     async fn remove_sandbox(&self, parent: &str, sandbox_id: &str) -> Result<(), PodError> {
         self.held.forget_sandbox(sandbox_id);
         let pod = self.pod(parent, sandbox_id)?;
+        let unit = pod.unit().cloned();
         let removed = tokio::task::spawn_blocking(move || pod.remove()).await;
         let step = "remove its cgroups";
+        if let Some(unit) = unit
+            && let Err(error) = self.systemd.stop_scope(&unit.scope).await
+        {
+            return Err(
+                PodError::new(PodErrorKind::Internal, sandbox(sandbox_id), step).caused_by(error),
+            );
+        }
         match removed {
             Ok(result) => result.map_err(|error| told(sandbox(sandbox_id), step, error)),
             Err(error) => Err(

@@ -53,6 +53,9 @@ pub enum DaemonError {
     /// Control groups.
     #[error("control groups")]
     Cgroups(#[source] CgroupError),
+    /// A scope of systemd is there only when the pod's first process is.
+    #[error("cgroup.shim_cgroup = \"pod\" needs cgroup.driver = \"cgroupfs\"")]
+    ShimInScope,
     /// The pod network.
     #[error("pod network")]
     Network(#[source] NetworkError),

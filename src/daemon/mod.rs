@@ -3,6 +3,7 @@
 //! `run` is the sequence; the other files fit a leaf each to what the domain asks for (`pod::parts`).
 
 mod calls;
+mod cgroup_driver;
 mod cgroups;
 mod error;
 mod host;
@@ -13,6 +14,7 @@ mod networks;
 mod processes;
 mod readings;
 mod run;
+mod runtimes;
 mod shims;
 mod streams;
 

@@ -10,12 +10,14 @@ use std::time::Duration;
 use rustix::process::Rlimit;
 
 use super::calls;
+use super::cgroup_driver;
 use super::cgroups::NodeCgroups;
 use super::error::DaemonError;
 use super::host::{self, Host};
 use super::images::NodeImages;
 use super::lock;
 use super::networks::NodeNetworks;
+use super::runtimes;
 use super::shims::NodeShims;
 use super::streams::{self, NodeStreams};
 use crate::apparmor::AppArmor;
@@ -28,6 +30,7 @@ use crate::metrics::{Endpoint, Recorder};
 use crate::network::{CniConfig, Mode, Network, NetworkConfig};
 use crate::pod::{
     self, ContainerFilter, DefaultSysctls, DeviceOwner, DeviceSettings, Parts, PodSettings, Pods,
+    RuntimeHandlers,
 };
 use crate::selinux::Selinux;
 use crate::shim_client::ShimProgram;
@@ -64,12 +67,16 @@ pub async fn run(
     let urls = Arc::new(NodeStreams(streaming.tokens()));
     let figures = bind_figures(&config).await?;
     let host = host::look()?;
-    let cgroups = Cgroups::open(cgroup_config(&config)).map_err(DaemonError::Cgroups)?;
+    let driver = cgroup_driver::choose(&config.cgroup)?;
+    let cgroups = Cgroups::open(cgroup_config(&config, driver)).map_err(DaemonError::Cgroups)?;
     let images = open_images(&config).await?;
     let network = start_network(&config).await?;
     let program = ShimProgram::embedded().map_err(DaemonError::Shim)?;
     let apparmor = AppArmor::of_this_node();
-    let mut settings = settings(&config, &inherited, &host, &cgroups);
+    let mut settings = PodSettings {
+        handlers: runtimes::handlers(&config.runtime, cgroups.mountpoint()).await,
+        ..settings(&config, &inherited, &host, &cgroups)
+    };
     let selinux = Selinux::of_this_node();
     settings
         .facts
@@ -87,8 +94,9 @@ pub async fn run(
     let pods = Pods::open(parts).await;
     release_orphans(&images, &pods);
     let settings = cri::Settings {
-        cgroup_driver: match config.cgroup.driver {
-            config::CgroupDriver::Cgroupfs => cri::CgroupDriver::Cgroupfs,
+        cgroup_driver: match driver {
+            Driver::Cgroupfs => cri::CgroupDriver::Cgroupfs,
+            Driver::Systemd => cri::CgroupDriver::Systemd,
         },
         spool_directory: config.root.clone(),
         urls,
@@ -133,11 +141,9 @@ fn make_directory(path: &Path) -> Result<(), DaemonError> {
         })
 }
 
-fn cgroup_config(config: &Config) -> CgroupConfig {
+fn cgroup_config(config: &Config, driver: Driver) -> CgroupConfig {
     CgroupConfig {
-        driver: match config.cgroup.driver {
-            config::CgroupDriver::Cgroupfs => Driver::Cgroupfs,
-        },
+        driver,
         missing_controllers: match config.cgroup.missing_controllers {
             config::MissingControllers::Error => MissingControllers::Error,
             config::MissingControllers::Warn => MissingControllers::Warn,
@@ -235,6 +241,7 @@ fn settings(config: &Config, inherited: &Inherited, host: &Host, cgroups: &Cgrou
                 DeviceOwner::AsOnTheHost
             },
         },
+        handlers: RuntimeHandlers::default(),
         user_namespaces: host::has_user_namespaces(),
         config_json: config_json(config),
         facts: host::facts(host, cgroups),

@@ -48,6 +48,14 @@ pub enum OciError {
         /// Sandbox.
         sandbox_id: String,
     },
+    /// Asked of a pod whose runtime handler is another OCI runtime.
+    #[error("{field}: {value} is not possible with a runtime handler of type oci")]
+    OtherRuntime {
+        /// CRI field.
+        field: String,
+        /// Its value.
+        value: String,
+    },
     /// A namespace that the pod does not have.
     #[error(
         "linux.security_context.namespace_options.{namespace}: {asked:?} is asked for, but {reason}"
@@ -79,7 +87,7 @@ impl OciError {
             | Self::PrivilegedInUnprivilegedSandbox { .. }
             | Self::Namespace { .. } => OciErrorKind::Invalid,
             Self::ImageVolume { .. } => OciErrorKind::ImageVolume,
-            Self::Unsupported { .. } => OciErrorKind::Unimplemented,
+            Self::Unsupported { .. } | Self::OtherRuntime { .. } => OciErrorKind::Unimplemented,
         }
     }
 

@@ -14,6 +14,7 @@ mod error;
 mod input;
 mod mounts;
 mod namespaces;
+mod other_runtime;
 mod paths;
 mod pod_resources;
 mod process;
@@ -32,6 +33,10 @@ pub use error::{OciError, OciErrorKind};
 pub use input::*;
 pub use mounts::{IMAGE, ImageVolume, SUB_PATH};
 pub use namespaces::{ContainerNamespaces, NamespaceOrigin};
+pub use other_runtime::{
+    OtherConfiguration, other_configuration, refuse_for_other_runtime,
+    refuse_sandbox_for_other_runtime,
+};
 pub use pod_resources::PodResources;
 pub use resources::linux_resources;
 pub use sandbox_config::*;

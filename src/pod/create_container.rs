@@ -18,11 +18,13 @@ use super::procedure::{
 };
 use super::record::{self, ContainerRecord};
 use super::sandbox_state::{Container, ImageNames, Pod};
-use super::{files, image_volumes, process_file, remove_container, selinux, shim_message};
+use super::{
+    files, image_volumes, oci_runtime, process_file, remove_container, selinux, shim_message,
+};
 use crate::apparmor::Wanted;
 use crate::oci::{
     Calculated, HostFacts, Input, NamespaceMode, NamespacePaths, OciError, OciErrorKind, PodFiles,
-    SecurityProfile, specification,
+    SecurityProfile, refuse_for_other_runtime, specification,
 };
 use crate::persist::{self, Durability};
 use crate::seccomp::Filter;
@@ -58,6 +60,8 @@ struct Plan {
     identities: Identities,
     /// The seccomp filter; empty: none.
     filter: Arc<Filter>,
+    /// Another runtime that makes it.
+    other: Option<message::OciRuntime>,
 }
 
 async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
@@ -85,6 +89,7 @@ async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
     let target = target_pid(&pod, &container, &subject)?;
     let calculated = calculate(context, &pod, &container, &image, (&sources, target))
         .map_err(|error| oci_error(subject.clone(), error))?;
+    let other = other_runtime(context, &pod, (&container, &calculated))?;
     let filter = filter(context, (&container, &calculated), subject)?;
     let log_path = log_path(&pod, &container);
     Ok(Plan {
@@ -96,7 +101,22 @@ async fn plan(context: &Context, id: &str) -> Result<Plan, PodError> {
         calculated,
         identities: sources.identities,
         filter,
+        other,
     })
+}
+
+/// What the shim is told if another runtime makes the container.
+fn other_runtime(
+    context: &Context,
+    pod: &Pod,
+    (container, calculated): (&Container, &Calculated),
+) -> Result<Option<message::OciRuntime>, PodError> {
+    let Some(handler) = oci_runtime::handler_of(context, pod)? else {
+        return Ok(None);
+    };
+    refuse_for_other_runtime(&pod.config, &container.config, handler.recursive_read_only)
+        .map_err(|error| oci_error(Subject::Container(container.id.clone()), error))?;
+    oci_runtime::message_of(context, handler, &container.id, calculated).map(Some)
 }
 
 /// The program of the specification's seccomp profile.
@@ -257,13 +277,13 @@ async fn make(context: &Context, plan: &Plan) -> Result<CreatedContainer, PodErr
     let parent = context.cgroup_parent();
     let linux = plan.calculated.specification.linux().as_ref();
     let resources = linux.and_then(|linux| linux.resources().clone());
-    let cgroup = context.parts.cgroups.create_container(
-        &parent,
-        context.id(),
-        &plan.id,
-        &resources.unwrap_or_default(),
-    )?;
-    let message = shim_message::create_container(&shim_message::Container {
+    let resources = resources.unwrap_or_default();
+    let cgroup =
+        context
+            .parts
+            .cgroups
+            .create_container(&parent, context.id(), &plan.id, &resources)?;
+    let mut message = shim_message::create_container(&shim_message::Container {
         id: &plan.id,
         config: &plan.container.config,
         calculated: &plan.calculated,
@@ -273,6 +293,7 @@ async fn make(context: &Context, plan: &Plan) -> Result<CreatedContainer, PodErr
         cgroup: &cgroup,
         log_path: &plan.log_path,
     });
+    message.oci_runtime.clone_from(&plan.other);
     let process = message.process.clone().unwrap_or_default();
     let bundle = write_bundle(context, plan, process);
     stages.run("write its bundle", bundle).await?;
@@ -282,6 +303,10 @@ async fn make(context: &Context, plan: &Plan) -> Result<CreatedContainer, PodErr
         .create_container(message, CREATE_PATIENCE)
         .await
         .map_err(|error| shim_error(subject(plan), "make its first process", error))?;
+    if plan.other.is_some() {
+        let cgroups = &context.parts.cgroups;
+        cgroups.keep_device_rules(&parent, context.id(), &plan.id, &resources)?;
+    }
     for lowered in &plan.calculated.lowered {
         tracing::info!(container = %plan.id, "{lowered}");
     }
@@ -371,7 +396,7 @@ fn log_path(pod: &Pod, container: &Container) -> PathBuf {
     Path::new(directory).join(path)
 }
 
-fn oci_error(subject: Subject, error: OciError) -> PodError {
+pub(super) fn oci_error(subject: Subject, error: OciError) -> PodError {
     let kind = match error.kind() {
         OciErrorKind::Invalid => PodErrorKind::InvalidArgument,
         OciErrorKind::Unimplemented => PodErrorKind::Unimplemented,

@@ -13,6 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::sync::oneshot;
 
 use super::error::{PodError, PodErrorKind, Subject};
+use super::oci_runtime::process_of_exec;
 use super::procedure::{Context, shim_error};
 use super::process_streams::ProcessOutput;
 use super::sandbox_state::Container;
@@ -86,6 +87,7 @@ impl Exec {
         let request = message::Exec {
             container_id: self.container_id.clone(),
             exec_id: exec_id.to_owned(),
+            oci_process: process_of_exec(context, &self.container_id, &self.process)?,
             process: Some(self.process),
             timeout_nanoseconds: self.timeout.map_or(0, |timeout| {
                 u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::error::{PodError, PodErrorKind, Subject};
 use super::exec::{self, START_PATIENCE};
+use super::oci_runtime::process_of_exec;
 use super::procedure::{Context, SHIM_PATIENCE, shim_error};
 use super::process_streams::{ProcessInput, ProcessOutput, ProcessStreams, WantedStreams};
 use super::view::ExecCommand;
@@ -45,6 +46,7 @@ pub(super) async fn start(
     let exec_id = super::identifier::new();
     let exited = context.slot.expect_exec(&exec_id);
     let request = message::Exec {
+        oci_process: process_of_exec(&context, &id, &process)?,
         container_id: id,
         exec_id: exec_id.clone(),
         process: Some(process),

@@ -22,6 +22,7 @@ mod image_volumes;
 mod index;
 mod log_state;
 mod metrics;
+mod oci_runtime;
 mod parts;
 mod pods;
 mod port_forward;
@@ -35,6 +36,7 @@ mod remove_container;
 mod remove_sandbox;
 mod resources;
 mod run_sandbox;
+mod runtime_handler;
 mod sandbox_state;
 mod selinux;
 mod shim_message;
@@ -63,4 +65,5 @@ pub use process_streams::{
     ProcessInput, ProcessOutput, ProcessStreams, Terminal, TerminalSize, WantedStreams,
 };
 pub use recovery::{recorded_name, recorded_sandboxes};
+pub use runtime_handler::{HandlerReport, OciHandler, RuntimeHandler, RuntimeHandlers};
 pub use view::*;

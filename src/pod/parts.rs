@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::error::PodError;
+use super::runtime_handler::RuntimeHandlers;
 use super::view::{InterfaceStatistics, MemoryStatistics, WritableLayer};
 use crate::apparmor::AppArmor;
 use crate::cgroup::{Cpu, Details, IoDevice, Memory, MemoryEvents, Pressures};
@@ -78,7 +79,7 @@ pub struct NetworkReport {
 /// The cgroups of a sandbox.
 #[derive(Debug, Clone)]
 pub struct SandboxCgroups {
-    /// Directory of the infra process's leaf.
+    /// Directory of the cgroup that the infra process is born in: its leaf, unless it is moved there later.
     pub infra: PathBuf,
     /// Directory of the shim's own cgroup.
     pub shim: PathBuf,
@@ -168,6 +169,16 @@ pub trait PodCgroups: Debug + Send + Sync {
     /// # Errors
     /// If a group cannot be made.
     fn create_sandbox(&self, parent: &str, sandbox_id: &str) -> Result<SandboxCgroups, PodError>;
+    /// The infra process runs: with systemd as the driver the sandbox's groups are made of it now.
+    ///
+    /// # Errors
+    /// If they cannot be made.
+    async fn settle_sandbox(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        infra_pid: i32,
+    ) -> Result<(), PodError>;
     /// Makes the leaf of a container with the limits and device rules of its specification; its directory.
     ///
     /// # Errors
@@ -179,6 +190,17 @@ pub trait PodCgroups: Debug + Send + Sync {
         container_id: &str,
         resources: &oci_spec::runtime::LinuxResources,
     ) -> Result<PathBuf, PodError>;
+    /// Sees to it that the device rules hold which the leaf was made with, after another runtime has had it.
+    ///
+    /// # Errors
+    /// If they cannot be put back.
+    fn keep_device_rules(
+        &self,
+        parent: &str,
+        sandbox_id: &str,
+        container_id: &str,
+        resources: &oci_spec::runtime::LinuxResources,
+    ) -> Result<(), PodError>;
     /// Changes the limits of a container, all or none.
     async fn update_container(
         &self,
@@ -342,6 +364,8 @@ pub struct PodSettings {
     pub device_rules: DeviceRules,
     /// How devices are given to containers.
     pub devices: DeviceSettings,
+    /// Who makes the containers of pods.
+    pub handlers: RuntimeHandlers,
     /// Can pods have user namespaces of their own here?
     pub user_namespaces: bool,
     /// The whole configuration as JSON, for Status.

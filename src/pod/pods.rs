@@ -75,7 +75,7 @@ impl Pods {
         config: SandboxConfig,
         runtime_handler: &str,
     ) -> Result<String, PodError> {
-        run_sandbox::check(&config, runtime_handler)?;
+        run_sandbox::check(&config, runtime_handler, &self.parts.settings.handlers)?;
         self.parts.cgroups.check_parent(&config.cgroup_parent)?;
         let pod = new_pod(config, runtime_handler);
         let config = Arc::clone(&pod.config);
@@ -484,7 +484,10 @@ impl Pods {
         RuntimeReport {
             network_trouble: network.trouble,
             runtime_trouble: None,
-            user_namespaces: self.parts.settings.user_namespaces,
+            handlers: {
+                let settings = &self.parts.settings;
+                settings.handlers.report(settings.user_namespaces)
+            },
             config_json: self.parts.settings.config_json.clone(),
             facts,
         }

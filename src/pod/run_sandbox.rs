@@ -10,6 +10,7 @@ use std::time::Duration;
 use carpel_shim_protocol::message::{self, CreateSandbox, NamespaceSource, Sysctl};
 use tokio::task::JoinHandle;
 
+use super::create_container::oci_error;
 use super::error::{PodError, PodErrorKind, Subject};
 use super::files;
 use super::host_ports;
@@ -19,9 +20,12 @@ use super::procedure::{
 };
 use super::record::{self, SandboxRecord, VERSION};
 use super::resources::{Held, in_files, release_all};
+use super::runtime_handler::{RuntimeHandler, RuntimeHandlers};
 use super::selinux;
 use super::sysctls;
-use crate::oci::{IdMapping, NamespaceMode, SandboxConfig, check_user_namespace};
+use crate::oci::{
+    IdMapping, NamespaceMode, SandboxConfig, check_user_namespace, refuse_sandbox_for_other_runtime,
+};
 use crate::shim_client::{Connected, ShimClient};
 
 /// The whole procedure. The shim starts as soon as it has a cgroup, beside the pod's files and network, as neither needs
@@ -266,7 +270,11 @@ impl Build {
         self.context.slot.set_shim(Some(shim.clone()));
         self.connected = Some(connected);
         self.infra_pid = self.create_infra(&shim).await?;
-        Ok(())
+        let parent = self.context.cgroup_parent();
+        let cgroups = &self.context.parts.cgroups;
+        cgroups
+            .settle_sandbox(&parent, self.context.id(), self.infra_pid)
+            .await
     }
 
     /// Begins to start the shim, in the cgroup that it has now.
@@ -401,16 +409,24 @@ fn network_sysctls(config: &SandboxConfig, defaults: DefaultSysctls) -> BTreeMap
 /// Refuses what cannot become a sandbox, before anything is done.
 ///
 /// # Errors
-/// `InvalidArgument`, `NotFound` for an unknown handler.
-pub(super) fn check(config: &SandboxConfig, runtime_handler: &str) -> Result<(), PodError> {
+/// `InvalidArgument`, also for an unknown handler; `Unimplemented` for what its runtime is not asked for.
+pub(super) fn check(
+    config: &SandboxConfig,
+    runtime_handler: &str,
+    handlers: &RuntimeHandlers,
+) -> Result<(), PodError> {
     let invalid =
         |step: String| PodError::new(PodErrorKind::InvalidArgument, subject_of(config), step);
-    if !HANDLERS.contains(&runtime_handler) {
-        return Err(PodError::new(
-            PodErrorKind::NotFound,
-            subject_of(config),
-            format!("no runtime handler {runtime_handler:?} is configured"),
-        ));
+    match handlers.get(runtime_handler) {
+        None => {
+            let step = format!("runtime_handler: no handler {runtime_handler:?} is configured");
+            return Err(invalid(step));
+        }
+        Some(RuntimeHandler::BuiltIn) => {}
+        Some(RuntimeHandler::Oci(_)) => {
+            refuse_sandbox_for_other_runtime(config)
+                .map_err(|error| oci_error(subject_of(config), error))?;
+        }
     }
     if config.metadata.name.is_empty() || config.metadata.uid.is_empty() {
         return Err(invalid("metadata: name and uid must not be empty".into()));
@@ -423,9 +439,6 @@ pub(super) fn check(config: &SandboxConfig, runtime_handler: &str) -> Result<(),
     host_ports::check(config).map_err(invalid)?;
     sysctls::check(config).map_err(invalid)
 }
-
-/// The runtime handlers: the built-in runtime, also as the default.
-pub(super) const HANDLERS: [&str; 2] = ["", "carpel"];
 
 /// A sandbox that has no id yet, as the subject of an error: its name.
 fn subject_of(config: &SandboxConfig) -> Subject {

@@ -66,6 +66,7 @@ pub(super) fn create_container(container: &Container<'_>) -> message::CreateCont
             .as_deref()
             .map(|propagation| propagation.trim_start_matches('r').to_owned())
             .unwrap_or_default(),
+        oci_runtime: None,
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::log_state::LogState;
 use super::process_streams::WantedStreams;
+use super::runtime_handler::HandlerReport;
 pub use crate::cgroup::{
     Cpu, Details, HugePages, IoDevice, Memory, MemoryEvents, Pressure, PressureLine, Pressures,
 };
@@ -340,8 +341,8 @@ pub struct RuntimeReport {
     pub network_trouble: Option<(String, String)>,
     /// `None`: the runtime is ready; else reason and message.
     pub runtime_trouble: Option<(String, String)>,
-    /// Can pods have user namespaces of their own here?
-    pub user_namespaces: bool,
+    /// The runtime handlers with what each can do, sorted; the default one also under the empty name.
+    pub handlers: Vec<HandlerReport>,
     /// The whole configuration as JSON, with `stateDir` (critest reads it).
     pub config_json: String,
     /// Host facts for `info`: kernel, cgroup controllers, lowered limits.

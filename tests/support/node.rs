@@ -15,8 +15,8 @@ use carpel::oci::{
 use carpel::pod::{
     CgroupDetails, CgroupReading, ContainerImage, ContainerImages, DefaultSysctls, DeviceSettings,
     FilesystemFigures, InterfaceStatistics, NamespaceHandle, NetworkReport, Parts, PodCgroups,
-    PodError, PodErrorKind, PodSettings, Pods, PreparedImages, SandboxCgroups, SandboxNetworks,
-    Shims, Subject, WritableLayer,
+    PodError, PodErrorKind, PodSettings, Pods, PreparedImages, RuntimeHandlers, SandboxCgroups,
+    SandboxNetworks, Shims, Subject, WritableLayer,
 };
 use carpel::shim_client::{Connected, ShimClient};
 
@@ -123,6 +123,7 @@ impl Node {
                 lowest_oom_score_adj: -1000,
                 device_rules: DeviceRules::Enforced,
                 devices: DeviceSettings::default(),
+                handlers: RuntimeHandlers::default(),
                 user_namespaces: true,
                 config_json: String::new(),
                 facts: BTreeMap::new(),
@@ -260,6 +261,18 @@ impl PodCgroups for FakeCgroups {
         Ok(PathBuf::from("/leaf"))
     }
 
+    async fn settle_sandbox(&self, _parent: &str, _id: &str, _pid: i32) -> Result<(), PodError> {
+        Ok(())
+    }
+    fn keep_device_rules(
+        &self,
+        _parent: &str,
+        _sandbox_id: &str,
+        _container_id: &str,
+        _resources: &oci_spec::runtime::LinuxResources,
+    ) -> Result<(), PodError> {
+        Ok(())
+    }
     async fn update_container(
         &self,
         _parent: &str,

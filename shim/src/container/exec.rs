@@ -23,7 +23,6 @@ use crate::report;
 use crate::report::Heard;
 use crate::report::Report;
 use crate::server::Server;
-use crate::time;
 use carpel_linux::namespace::Namespaces;
 use carpel_linux::process;
 use carpel_linux::process::EndedChild;
@@ -55,7 +54,7 @@ impl Server {
             .iter_mut()
             .find(|exec| exec.id == request.exec_id)
         {
-            if exec.control.is_some() {
+            if exec.is_beginning() {
                 exec.waiting.push(id);
             } else {
                 let answer = exec_started(exec.pid);
@@ -72,8 +71,11 @@ impl Server {
         }
         let process = request.process.as_ref();
         let process = process.ok_or_else(|| invalid(step(), "the process is missing"))?;
-        let steps = plan_exec(process, container.in_user_namespace)?;
         let standard = streams(process, descriptors)?;
+        if container.external.is_some() {
+            return self.exec_externally(id, request, &standard);
+        }
+        let steps = plan_exec(process, container.in_user_namespace)?;
         let [input, output, error] = &standard;
         let (control, child_control) = socket::pair().step(|| "make a control socket".into())?;
         let start = Start {
@@ -100,19 +102,9 @@ impl Server {
             self.poller
                 .add(control.as_fd(), Token::Exec(serial), EventFlags::IN)
         });
-        let mut exec = Exec {
-            serial,
-            id: request.exec_id.clone(),
-            container_id: request.container_id.clone(),
-            pid,
-            control: Some(control),
-            terminal: None,
-            deadline: deadline_of(request),
-            timed_out: false,
-            killed: false,
-            failure: None,
-            waiting: vec![id],
-        };
+        let mut exec = Exec::new(serial, request, pid);
+        exec.control = Some(control);
+        exec.waiting.push(id);
         if let Err(failure) = watched.step(|| "watch the exec".into()) {
             exec.failure = Some(failure);
             exec.kill("");
@@ -151,7 +143,7 @@ impl Server {
         }
     }
 
-    fn answer_exec(&mut self, serial: u32) {
+    pub(crate) fn answer_exec(&mut self, serial: u32) {
         let mut execs = self.execs.iter_mut();
         let Some(exec) = execs.find(|exec| exec.serial == serial) else {
             return;
@@ -265,7 +257,7 @@ impl Exec {
     }
 
     /// Kills the process group, and every process of the cgroup that is in this session.
-    fn kill(&mut self, cgroup: &str) {
+    pub(crate) fn kill(&mut self, cgroup: &str) {
         self.killed = true;
         ignore(
             signal::kill_group(self.pid),
@@ -277,19 +269,16 @@ impl Exec {
         if cgroup.is_empty() {
             return;
         }
+        let external = self.external.as_ref();
+        let own = external.map_or(self.pid, |external| external.session);
         for pid in processes_of(cgroup) {
-            if rustix::process::getsid(Some(pid)) == Ok(self.pid) {
+            let session = rustix::process::getsid(Some(pid));
+            if session.is_ok_and(|session| session == self.pid || session == own) {
                 let killed = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
                 ignore(killed, "it has ended meanwhile");
             }
         }
     }
-}
-
-/// When an exec is to be killed, by the monotonic clock.
-fn deadline_of(request: &ExecRequest) -> Option<u64> {
-    let timeout = request.timeout_nanoseconds;
-    (timeout != 0).then(|| time::monotonic_nanoseconds().saturating_add(timeout))
 }
 
 fn exec_started(pid: Pid) -> Answer {

@@ -29,18 +29,8 @@ impl Server {
         };
         container.pid = None;
         let id = container.id.clone();
-        if let Stage::Undoing(failure) = &mut container.stage {
-            let failure = failure.take();
-            let mut waiting = std::mem::take(&mut container.waiting);
-            match failure {
-                Some(failure) => self.outbox.fail_all(&mut waiting, &failure),
-                None => self
-                    .outbox
-                    .answer_all(&mut waiting, &Answer::RemoveContainer(Done {})),
-            }
-            self.log.remove(&id);
-            self.containers.retain(|container| container.id != id);
-            return;
+        if matches!(container.stage, Stage::Undoing(_)) {
+            return self.forget_undone(&id);
         }
         // Whatever it left behind must go before the exit is known: it may hold the log, volumes and the cgroup.
         if let Err(error) = container.kill_all() {
@@ -53,6 +43,29 @@ impl Server {
         self.kill_execs_of(&id);
         self.log.finish(&id);
         self.take_log_events();
+    }
+
+    /// Forgets a container that was undone and has no process any more, once its runtime has.
+    pub(crate) fn forget_undone(&mut self, id: &str) {
+        let Some(container) = self.container_mut(id) else {
+            return;
+        };
+        if container.is_known_to_its_runtime() {
+            return self.delete_externally(id);
+        }
+        let Stage::Undoing(failure) = &mut container.stage else {
+            return;
+        };
+        let failure = failure.take();
+        let mut waiting = std::mem::take(&mut container.waiting);
+        match failure {
+            Some(failure) => self.outbox.fail_all(&mut waiting, &failure),
+            None => self
+                .outbox
+                .answer_all(&mut waiting, &Answer::RemoveContainer(Done {})),
+        }
+        self.log.remove(id);
+        self.containers.retain(|container| container.id != id);
     }
 
     /// The log has all that there was of a container's output.
@@ -108,6 +121,7 @@ impl Server {
             // The event first: what follows may take its time.
             self.flush();
             self.cleaners.extend(namespace.and_then(cleaner::release));
+            self.delete_externally(container_id);
         }
     }
 
@@ -123,7 +137,9 @@ impl Server {
 
 impl Container {
     fn note_exit(&mut self, ended: EndedChild) {
-        let failed_to_start = self.started_at == 0 && ended.exit_code == FAILED;
+        // Another runtime's process does not say by its code that it became no program.
+        let says_so = ended.exit_code == FAILED || self.external.is_some();
+        let failed_to_start = self.started_at == 0 && says_so;
         let (counts, last, limiting) = match &mut self.memory {
             Some(memory) => {
                 let counts = memory.update();

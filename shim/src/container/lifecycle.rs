@@ -77,8 +77,10 @@ impl Server {
             return Ok(());
         }
         check_id(&create.container_id)?;
-        let steps = plan::plan(create)?;
-        let mut container = self.clone_container(create, &steps)?;
+        let mut container = match &create.oci_runtime {
+            Some(runtime) => self.create_externally(create, runtime)?,
+            None => self.clone_container(create, &plan::plan(create)?)?,
+        };
         container.waiting.push(id);
         self.containers.push(container);
         self.watch_log();
@@ -149,7 +151,7 @@ impl Server {
         let memory = MemoryWatch::new(&create.cgroup);
         let (pid, pidfd) =
             start::clone_child(&birth, &start).step(|| "clone the container".into())?;
-        let mut container = Container::new(create, (pid, pidfd), control);
+        let mut container = Container::new(create, (pid, pidfd), Some(control));
         container.memory = memory;
         // The child's ends are the child's alone now: the log writer may be cloned next, and must not hold them open.
         drop((child_control, child));
@@ -161,7 +163,7 @@ impl Server {
     }
 
     /// Watches the child and hands its output to the log.
-    fn take_in(
+    pub(crate) fn take_in(
         &mut self,
         container: &mut Container,
         outputs: Option<(OwnedFd, OwnedFd)>,
@@ -242,15 +244,8 @@ impl Server {
                 Heard::Nothing => return,
                 Heard::Report(Report::Ready(report), _) => {
                     container.user = report.user.unwrap_or_default();
-                    container.stage = Stage::Created;
-                    container.mount_namespace = container.pid.and_then(cleaner::mount_namespace_of);
-                    let answer = created(container);
-                    let mut waiting = std::mem::take(&mut container.waiting);
-                    self.outbox.answer_all(&mut waiting, &answer);
-                    self.flush();
-                    // The request with its mounts and its environment was large.
-                    process::trim_memory();
-                    return;
+                    let id = container.id.clone();
+                    return self.container_is_created(&id);
                 }
                 Heard::Report(Report::Born, pidfd) => container.goes_on_as(pidfd),
                 Heard::Report(Report::Terminal, Some(master)) => self.take_terminal(serial, master),
@@ -265,7 +260,22 @@ impl Server {
         }
     }
 
-    fn take_terminal(&mut self, serial: u32, master: OwnedFd) {
+    /// A container waits to be started: answers who wait for that.
+    pub(crate) fn container_is_created(&mut self, id: &str) {
+        let Some(container) = self.container_mut(id) else {
+            return;
+        };
+        container.stage = Stage::Created;
+        container.mount_namespace = container.pid.and_then(cleaner::mount_namespace_of);
+        let answer = created(container);
+        let mut waiting = std::mem::take(&mut container.waiting);
+        self.outbox.answer_all(&mut waiting, &answer);
+        self.flush();
+        // The request with its mounts and its environment was large.
+        process::trim_memory();
+    }
+
+    pub(crate) fn take_terminal(&mut self, serial: u32, master: OwnedFd) {
         let Some(container) = self
             .containers
             .iter_mut()
@@ -309,7 +319,7 @@ impl Server {
             // Answered already if the child had failed.
             Stage::Starting => {
                 container.stage = Stage::Running;
-                let answer = started(container);
+                let answer = container.started();
                 let mut waiting = std::mem::take(&mut container.waiting);
                 self.outbox.answer_all(&mut waiting, &answer);
             }
@@ -334,6 +344,9 @@ impl Server {
             .container_mut(container_id)
             .ok_or_else(|| not_found(step()))?;
         match (&container.stage, &container.control) {
+            (Stage::Created, None) if container.external.is_some() => {
+                self.start_externally(id, container_id)
+            }
             (Stage::Created, Some(control)) => {
                 socket::send(control.as_fd(), report::RELEASE, &[]).step(step)?;
                 container.stage = Stage::Starting;
@@ -346,7 +359,7 @@ impl Server {
                 Ok(())
             }
             (Stage::Running, _) => {
-                let answer = started(container);
+                let answer = container.started();
                 self.outbox.answer(id, answer);
                 Ok(())
             }
@@ -355,7 +368,7 @@ impl Server {
     }
 
     /// SignalContainer.
-    pub(crate) fn signal_container(&mut self, request: &SignalContainer) -> Outcome<()> {
+    pub(crate) fn signal_container(&mut self, id: u64, request: &SignalContainer) -> Outcome<()> {
         let step = || {
             format!(
                 "send signal {} to container {:?}",
@@ -375,10 +388,17 @@ impl Server {
             container.killed_on_request = true;
         }
         match request.scope() {
-            SignalScope::FirstProcess => {
-                signal::send(container.pidfd.as_fd(), request.signal).step(step)
+            SignalScope::FirstProcess
+                if container.external.is_some() && request.signal != signal::KILL =>
+            {
+                return self.signal_externally(id, &request.container_id, request.signal);
             }
-            SignalScope::All if request.signal == signal::KILL => container.kill_all().step(step),
+            SignalScope::FirstProcess => {
+                signal::send(container.pidfd.as_fd(), request.signal).step(step)?;
+            }
+            SignalScope::All if request.signal == signal::KILL => {
+                container.kill_all().step(step)?;
+            }
             SignalScope::All => {
                 for pid in processes_of(&container.cgroup) {
                     if let Some(signal) = rustix::process::Signal::from_named_raw(request.signal) {
@@ -386,9 +406,10 @@ impl Server {
                         ignore(sent, "it has ended meanwhile");
                     }
                 }
-                Ok(())
             }
         }
+        self.outbox.answer(id, Answer::SignalContainer(Done {}));
+        Ok(())
     }
 
     /// RemoveContainer: forgets an exited container; one that never ran is killed first.
@@ -399,12 +420,7 @@ impl Server {
             .ok_or_else(|| not_found(step()))?;
         match container.stage {
             Stage::Exited { .. } => {
-                self.containers
-                    .retain(|container| container.id != container_id);
-                // A log that could not be finished in time, on a frozen file system, is given up now.
-                self.log.remove(container_id);
-                self.outbox.answer(id, Answer::RemoveContainer(Done {}));
-                process::trim_memory();
+                self.forget_exited(id, container_id);
                 Ok(())
             }
             Stage::Created => {
@@ -418,6 +434,23 @@ impl Server {
             }
             _ => Err(wrong_state(step(), "it has not exited")),
         }
+    }
+
+    /// Forgets an exited container, once its runtime has.
+    pub(crate) fn forget_exited(&mut self, id: u64, container_id: &str) {
+        if let Some(container) = self.container_mut(container_id)
+            && container.is_known_to_its_runtime()
+            && let Some(external) = &mut container.external
+        {
+            external.removals.push(id);
+            return;
+        }
+        self.containers
+            .retain(|container| container.id != container_id);
+        // A log that could not be finished in time, on a frozen file system, is given up now.
+        self.log.remove(container_id);
+        self.outbox.answer(id, Answer::RemoveContainer(Done {}));
+        process::trim_memory();
     }
 
     /// Follows the log's descriptor, which it may have only once there is output.
@@ -440,7 +473,7 @@ impl Server {
 
 impl Container {
     /// The child has made another process, which is the container from here on.
-    fn goes_on_as(&mut self, pidfd: Option<OwnedFd>) {
+    pub(crate) fn goes_on_as(&mut self, pidfd: Option<OwnedFd>) {
         let found = pidfd.and_then(|pidfd| Some((process::number_of(pidfd.as_fd())?, pidfd)));
         // It has died, and is not reaped yet or has no number any more: the end of the control socket tells.
         let Some((pid, pidfd)) = found else {
@@ -455,12 +488,19 @@ impl Container {
     }
 
     /// Gives up a container that does not run yet: its requests get `failure` when the child has been reaped.
-    fn undo(&mut self, failure: Failure) {
+    pub(crate) fn undo(&mut self, failure: Failure) {
         if !matches!(self.stage, Stage::Undoing(Some(_))) {
             self.stage = Stage::Undoing(Some(failure));
         }
         let killed = signal::send(self.pidfd.as_fd(), signal::KILL);
         ignore(killed, "the child is dead already");
+    }
+
+    /// The answer to StartContainer.
+    pub(crate) fn started(&self) -> Answer {
+        Answer::StartContainer(ContainerStarted {
+            started_at_nanoseconds: self.started_at,
+        })
     }
 
     /// Kills every process of the cgroup and of those below it: cgroup.kill, Linux 5.14.
@@ -492,12 +532,6 @@ fn created(container: &Container) -> Answer {
     Answer::CreateContainer(ContainerCreated {
         pid: container.pid.map_or(0, |pid| pid.as_raw_nonzero().get()),
         user: Some(container.user.clone()),
-    })
-}
-
-fn started(container: &Container) -> Answer {
-    Answer::StartContainer(ContainerStarted {
-        started_at_nanoseconds: container.started_at,
     })
 }
 

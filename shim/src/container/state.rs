@@ -7,11 +7,15 @@
 //!          └─► forgotten
 //! ```
 
+use crate::external::External;
+use crate::external::ExternalExec;
 use crate::failure::Failure;
 use crate::oom::MemoryWatch;
+use crate::time;
 use carpel_shim_protocol::message::ContainerExited;
 use carpel_shim_protocol::message::ContainerState;
 use carpel_shim_protocol::message::CreateContainer;
+use carpel_shim_protocol::message::Exec as ExecRequest;
 use carpel_shim_protocol::message::ResolvedUser;
 use carpel_shim_protocol::message::container_state::Stage as WireStage;
 use rustix::process::Pid;
@@ -76,6 +80,8 @@ pub(crate) struct Container {
     pub(crate) waiting: Vec<u64>,
     /// ReopenLog requests.
     pub(crate) reopening: Vec<u64>,
+    /// Another runtime makes it.
+    pub(crate) external: Option<Box<External>>,
 }
 
 impl Container {
@@ -83,7 +89,7 @@ impl Container {
     pub(crate) fn new(
         create: &CreateContainer,
         (pid, pidfd): (Pid, OwnedFd),
-        control: OwnedFd,
+        control: Option<OwnedFd>,
     ) -> Self {
         Self {
             serial: 0,
@@ -93,7 +99,7 @@ impl Container {
             in_user_namespace: create.user_namespace,
             pid: Some(pid),
             pidfd,
-            control: Some(control),
+            control,
             stdin: None,
             terminal: None,
             log_path: create.log_path.clone(),
@@ -105,6 +111,7 @@ impl Container {
             exit: ContainerExited::default(),
             waiting: Vec::new(),
             reopening: Vec::new(),
+            external: None,
         }
     }
 
@@ -159,4 +166,35 @@ pub(crate) struct Exec {
     pub(crate) killed: bool,
     pub(crate) failure: Option<Failure>,
     pub(crate) waiting: Vec<u64>,
+    /// Another runtime begins it.
+    pub(crate) external: Option<ExternalExec>,
+}
+
+impl Exec {
+    /// An exec whose first process has just been cloned.
+    pub(crate) fn new(serial: u32, request: &ExecRequest, pid: Pid) -> Self {
+        let timeout = request.timeout_nanoseconds;
+        let deadline =
+            (timeout != 0).then(|| time::monotonic_nanoseconds().saturating_add(timeout));
+        Self {
+            serial,
+            id: request.exec_id.clone(),
+            container_id: request.container_id.clone(),
+            pid,
+            control: None,
+            terminal: None,
+            deadline,
+            timed_out: false,
+            killed: false,
+            failure: None,
+            waiting: Vec::new(),
+            external: None,
+        }
+    }
+
+    /// Its program does not run yet.
+    pub(crate) fn is_beginning(&self) -> bool {
+        let external = self.external.as_ref();
+        self.control.is_some() || external.is_some_and(|external| external.is_beginning)
+    }
 }

@@ -666,7 +666,7 @@ pub fn exec_of(container_id: &str, exec_id: &str, arguments: &[&str]) -> Exec {
         container_id: container_id.into(),
         exec_id: exec_id.into(),
         process: Some(process(arguments)),
-        timeout_nanoseconds: 0,
+        ..Exec::default()
     }
 }
 

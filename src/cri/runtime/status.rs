@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::RUNTIME_HANDLERS;
 use crate::cri::pods::PodService;
 use crate::cri::wire::runtime::{
     RuntimeCondition, RuntimeFeatures, RuntimeHandler, RuntimeHandlerFeatures, RuntimeStatus,
     StatusRequest, StatusResponse,
 };
-use crate::pod::RuntimeReport;
+use crate::pod::{HandlerReport, RuntimeReport};
 
 pub(in crate::cri) async fn status<P: PodService>(
     pods: &P,
     request: StatusRequest,
 ) -> StatusResponse {
     let report = pods.report().await;
-    let user_namespaces = report.user_namespaces;
     StatusResponse {
         status: Some(RuntimeStatus {
             conditions: vec![
@@ -23,14 +21,11 @@ pub(in crate::cri) async fn status<P: PodService>(
                 condition("NetworkReady", &report.network_trouble),
             ],
         }),
+        runtime_handlers: report.handlers.iter().map(handler).collect(),
         info: match request.verbose {
             true => info(report),
             false => BTreeMap::new(),
         },
-        runtime_handlers: RUNTIME_HANDLERS
-            .into_iter()
-            .map(|name| handler(name, user_namespaces))
-            .collect(),
         features: Some(RuntimeFeatures {
             supplemental_groups_policy: true,
             user_namespaces_host_network: false,
@@ -51,12 +46,12 @@ fn condition(name: &str, trouble: &Option<(String, String)>) -> RuntimeCondition
 }
 
 /// Only what works is said: the kubelet refuses pods that need more, instead of running them with less.
-fn handler(name: &str, user_namespaces: bool) -> RuntimeHandler {
+fn handler(report: &HandlerReport) -> RuntimeHandler {
     RuntimeHandler {
-        name: name.to_owned(),
+        name: report.name.clone(),
         features: Some(RuntimeHandlerFeatures {
-            recursive_read_only_mounts: true,
-            user_namespaces,
+            recursive_read_only_mounts: report.recursive_read_only,
+            user_namespaces: report.user_namespaces,
         }),
     }
 }

@@ -44,6 +44,14 @@ impl Default for Script {
     }
 }
 
+fn handler(name: &str) -> HandlerReport {
+    HandlerReport {
+        name: name.to_owned(),
+        recursive_read_only: true,
+        user_namespaces: true,
+    }
+}
+
 pub(in crate::cri) fn sandbox_view(id: &str) -> SandboxView {
     SandboxView {
         id: id.to_owned(),
@@ -260,7 +268,7 @@ impl PodService for Arc<Script> {
         RuntimeReport {
             network_trouble: self.network_trouble.lock().unwrap().clone(),
             runtime_trouble: None,
-            user_namespaces: true,
+            handlers: ["", "carpel"].map(handler).into(),
             config_json: "{\"stateDir\":\"/run/carpel\"}".to_owned(),
             facts: BTreeMap::from([("kernel".to_owned(), "\"6.1\"".to_owned())]),
         }

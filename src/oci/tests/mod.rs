@@ -2,6 +2,7 @@
 
 mod golden;
 mod mounts;
+mod other_runtime;
 mod process;
 mod request;
 mod security;
