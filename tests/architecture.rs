@@ -47,6 +47,13 @@ const MEETINGS: &[(&str, &str)] = &[
 /// A SAFETY comment that is shorter cannot say what the callee requires and why it holds.
 const SAFETY_CHARACTERS_MIN: usize = 40;
 
+/// Scripts of tests that run in a machine of their own.
+const SCRIPTS: [&str; 3] = [
+    "integration/uml/pods",
+    "integration/kernel/pods",
+    "integration/kernel/labels",
+];
+
 /// Messages of Windows are never acted on, so their fields have no rows in docs/cri-coverage.md.
 const FOREIGN: &str = "Windows";
 
@@ -375,7 +382,7 @@ fn every_field_of_a_request_has_a_row_in_the_coverage() {
 fn every_test_that_the_coverage_names_exists() {
     let document = read("docs/cri-coverage.md");
     let mut sources = sources(&["src", "shim", "tests", "integration/suite/tests"]);
-    for script in ["integration/uml/pods", "integration/kernel/pods"] {
+    for script in SCRIPTS {
         sources.insert(script.to_owned(), read(script));
     }
     let exists = |path: &str| {
@@ -425,8 +432,9 @@ fn is_test(name: &str) -> bool {
 fn tests() -> String {
     let folders = ["src", "shim", "linux", "tests", "integration/suite/tests"];
     let mut all: String = sources(&folders).into_values().collect();
-    all.push_str(&read("integration/uml/pods"));
-    all.push_str(&read("integration/kernel/pods"));
+    for script in SCRIPTS {
+        all.push_str(&read(script));
+    }
     all
 }
 
