@@ -103,11 +103,6 @@ pub(super) fn mounts(input: &Input<'_>) -> Result<Mounts, OciError> {
 /// OCI config-linux.md, Default Filesystems.
 fn standard(input: &Input<'_>, user: Option<&UserNamespaceOptions>) -> Vec<SpecMount> {
     let access = access(!input.container.security.privileged);
-    // Of file systems whose files the container makes itself; the kernel's own have the labels of the policy.
-    let context = match input.labels.mount.as_str() {
-        "" => String::new(),
-        label => format!("context=\"{label}\""),
-    };
     let guarded = ["nosuid", "noexec", "nodev"];
     let mut terminals = vec![
         "nosuid",
@@ -120,14 +115,14 @@ fn standard(input: &Input<'_>, user: Option<&UserNamespaceOptions>) -> Vec<SpecM
     if user.is_none_or(|user| user.gids.iter().all(|gids| gids.length > TTY_GROUP)) {
         terminals.push("gid=5");
     }
-    let mut devices = vec!["nosuid", "strictatime", "mode=755", "size=65536k"];
-    if !context.is_empty() {
-        terminals.push(&context);
-        devices.push(&context);
-    }
     vec![
         mount("/proc", "proc", "proc", &guarded),
-        mount("/dev", "tmpfs", "tmpfs", &devices),
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
         mount("/dev/pts", "devpts", "devpts", &terminals),
         mount("/dev/mqueue", "mqueue", "mqueue", &guarded),
         mount(

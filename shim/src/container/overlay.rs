@@ -25,9 +25,9 @@ pub(crate) fn options(root: &Root) -> Option<OverlayOptions> {
         "" => String::new(),
         upper => format!(",upperdir={upper},workdir={}", root.work),
     };
-    // A label has commas of its own.
     if !root.mount_label.is_empty() {
-        upper.push_str(&format!(",context=\"{}\"", root.mount_label));
+        upper.push(',');
+        upper.push_str(&context(&root.mount_label));
     }
     let fits = |options: &String| options.len() <= CLASSIC_OPTION_BYTES;
     let whole = format!("lowerdir={}{upper}", root.lower.join(":"));
@@ -49,6 +49,11 @@ pub(crate) fn options(root: &Root) -> Option<OverlayOptions> {
         directory: directory.to_owned(),
         options,
     })
+}
+
+/// The option that gives all files of a file system a label, which has commas of its own.
+pub(crate) fn context(label: &str) -> String {
+    format!("context=\"{label}\"")
 }
 
 /// The longest directory, with its slash, that all paths begin with; none if one of them is that directory itself.

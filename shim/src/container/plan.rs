@@ -102,6 +102,9 @@ pub(crate) enum LabelKind {
     SeLinux,
 }
 
+/// File systems whose files the container makes itself: they get its label. The kernel's own have those of the policy.
+const LABELLED: [&str; 2] = ["tmpfs", "devpts"];
+
 /// All steps of a container.
 ///
 /// # Errors
@@ -250,6 +253,11 @@ fn plan_mount(mount: &Mount, label: &str) -> Outcome<Step> {
     }
     let is_bind = options.bind.is_some() || matches!(mount.r#type.as_str(), "bind" | "");
     if !is_bind {
+        let mut data = options.data;
+        if !label.is_empty() && LABELLED.contains(&mount.r#type.as_str()) {
+            data.push_str(if data.is_empty() { "" } else { "," });
+            data.push_str(&overlay::context(label));
+        }
         return Ok(Step::FileSystem {
             kind: mount.r#type.clone(),
             source: match mount.source.as_str() {
@@ -258,7 +266,7 @@ fn plan_mount(mount: &Mount, label: &str) -> Outcome<Step> {
             },
             destination,
             flags: options.flags,
-            data: options.data,
+            data,
         });
     }
     if !options.data.is_empty() {

@@ -142,13 +142,18 @@ fn a_dev_of_the_host_gets_no_devices() {
 }
 
 #[test]
-fn a_label_is_of_the_root_and_of_images() {
+fn a_label_is_of_what_the_container_writes_and_of_images() {
     let mut request = request();
     request.root.as_mut().unwrap().mount_label = "u:r:f:s0:c1,c2".into();
-    request.mounts = vec![Mount {
-        lower: vec!["/a".into(), "/b".into()],
-        ..mount("image", "sha256:1", "/image", &["ro"])
-    }];
+    request.mounts = vec![
+        mount("proc", "proc", "/proc", &[]),
+        mount("tmpfs", "tmpfs", "/dev", &["mode=755"]),
+        mount("devpts", "devpts", "/dev/pts", &[]),
+        Mount {
+            lower: vec!["/a".into(), "/b".into()],
+            ..mount("image", "sha256:1", "/image", &["ro"])
+        },
+    ];
     let label = ",context=\"u:r:f:s0:c1,c2\"";
     let root = options_of(&request).unwrap();
     assert!(root.options.ends_with(label), "{root:?}");
@@ -159,6 +164,15 @@ fn a_label_is_of_the_root_and_of_images() {
     });
     let image = images.next().unwrap();
     assert_eq!(image.options, format!("lowerdir=/a:/b{label}"));
+    let systems = plan(&request).unwrap().into_iter();
+    let data: Vec<String> = systems
+        .filter_map(|step| match step {
+            Step::FileSystem { data, .. } => Some(data),
+            _ => None,
+        })
+        .collect();
+    let alone = label.trim_start_matches(',').to_owned();
+    assert_eq!(data, [String::new(), format!("mode=755{label}"), alone]);
 }
 
 #[test]

@@ -180,17 +180,8 @@ fn labels_are_of_the_process_and_of_what_the_container_writes() {
     assert_eq!(process, Some("u:r:t:s0:c1,c2"));
     let files = linux_of(&labelled).mount_label().as_deref();
     assert_eq!(files, Some("u:object_r:f:s0:c1,c2"));
-    for (path, is_labelled) in [
-        ("/dev", true),
-        ("/dev/pts", true),
-        ("/proc", false),
-        ("/sys", false),
-        ("/sys/fs/cgroup", false),
-    ] {
-        let options = mount_at(&labelled, path).unwrap();
-        let found = options.ends_with(",context=\"u:object_r:f:s0:c1,c2\"");
-        assert_eq!(found, is_labelled, "{options}");
-    }
+    // Whoever builds the container says it to its file systems (OCI config-linux.md, mountLabel).
+    assert!(!mount_at(&labelled, "/dev").unwrap().contains("context"));
 }
 
 #[test]
