@@ -4,11 +4,21 @@
 //! volumes ([`volume`]) and tokens ([`token`]), and makes the environment of containers ([`environment`]). It is a client
 //! of the CRI like any other and names nothing of the daemon, so it runs against any CRI runtime.
 
+mod agent;
+pub mod client;
 pub mod environment;
 pub mod facts;
 pub mod file;
 pub mod manifest;
+mod pod_worker;
+mod probe;
 pub mod quantity;
+mod runtime;
+mod server;
+mod status;
 pub mod store;
 pub mod token;
 pub mod volume;
+
+pub use agent::{Agent, AgentError, Settings};
+pub use server::ServerError;
