@@ -54,8 +54,25 @@ pub(super) enum CliError {
         word: String,
         candidates: Vec<String>,
     },
+    #[error("a container name must be specified for pod {pod}, choose one of: {names:?}")]
+    WhichContainer { pod: String, names: Vec<String> },
     #[error("container {id} has no log file")]
     NoLog { id: String },
+    #[error(transparent)]
+    Agent(#[from] carpel_agent::client::ApiError),
+    /// Everything that is wrong with the manifests, a line each.
+    #[error("{problems}")]
+    Manifests { problems: String },
+    #[error("encode an object")]
+    Object(#[source] serde_json::Error),
+    #[error(transparent)]
+    Kind(carpel_agent::manifest::UnknownKind),
+    #[error("resource(s) were provided, but no name was specified")]
+    NoName,
+    #[error("timed out waiting for the condition on {name}")]
+    TimedOut { name: String },
+    #[error("{text:?}: {problem}")]
+    NodeLabel { text: String, problem: &'static str },
     #[error(transparent)]
     Streams(#[from] StreamClientError),
     /// What the streaming server says of a command, or of its connection.

@@ -1,7 +1,7 @@
 //! The command line: arguments and printing only.
 //!
-//! `serve` becomes the daemon; `image`, `version` and all of `pods/` talk to one through `endpoint.rs`; `doctor` and `config`
-//! need none.
+//! `serve` becomes the daemon; `image`, `version` and all of `pods/` talk to one through `endpoint.rs`, all of `kubernetes/` to
+//! the agent; `doctor` and `config` need none.
 
 mod archive;
 mod arguments;
@@ -10,6 +10,7 @@ mod doctor;
 mod endpoint;
 mod error;
 mod image;
+mod kubernetes;
 mod network;
 mod open_files;
 mod pods;

@@ -7,7 +7,7 @@ use clap::Parser;
 use super::arguments::{Arguments, Command};
 use super::error::CliError;
 use super::writer::{self, Writer};
-use super::{configuration, doctor, image, network, pods, serve, shell_help, version};
+use super::{configuration, doctor, image, kubernetes, network, pods, serve, shell_help, version};
 
 /// Runs the command of the process's arguments. Exit code 1: it did not work; 2: it was not understood;
 /// 130: it was interrupted, as shells have it. `exec` ends with the exit code of its command.
@@ -50,6 +50,15 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Stats(arguments) => pods::stats::run(&arguments, &mut output),
         Command::Events(arguments) => pods::events::run(&arguments, &mut output),
         Command::Logs(arguments) => pods::logs::run(&arguments, &mut output),
+        Command::Apply(arguments) => kubernetes::apply::run(&arguments, &mut output),
+        Command::Get(arguments) => kubernetes::get::run(&arguments, &mut output),
+        Command::Describe(arguments) => kubernetes::describe::run(&arguments, &mut output),
+        Command::Delete(arguments) => kubernetes::delete::run(&arguments, &mut output),
+        Command::Wait(arguments) => kubernetes::wait::run(&arguments, &mut output),
+        Command::Top(command) => kubernetes::top::run(&command, &mut output),
+        Command::Create(command) => kubernetes::create::run(&command, &mut output),
+        Command::Token(command) => kubernetes::token::run(&command, &mut output),
+        Command::Agent(arguments) => kubernetes::run_agent::run(arguments),
         Command::Network(command) => network::run(&command, &mut output),
         Command::Version(arguments) => version::run(&arguments, &mut output),
         Command::Config(command) => configuration::run(&command, &mut output),

@@ -92,7 +92,7 @@ fn configure(arguments: ServeArguments) -> Result<Config, CliError> {
 }
 
 /// Ends with the first SIGTERM or SIGINT. Both are caught from now on, not from the first poll.
-fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+pub(super) fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -106,7 +106,7 @@ fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 /// Tells systemd, if it started us: sd_notify(3).
-fn notify(state: NotifyState<'_>) {
+pub(super) fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "tell systemd");
     }

@@ -63,7 +63,7 @@ pub const KEYS: &[Key] = &[
     fixed(
         "kubernetes",
         "boolean",
-        "This is a node of a Kubernetes cluster: pods wait for a CNI configuration instead of getting the built-in network.",
+        "This is a node of a Kubernetes cluster: pods wait for a CNI configuration instead of getting the built-in network, and no manifests are run.",
     ),
     derived(
         "socket",
@@ -283,6 +283,33 @@ pub const KEYS: &[Key] = &[
         "traces.samples_per_million",
         "integer",
         "How many of a million traces are sent; those of a client that traces itself are sent as it wants.",
+    ),
+    fixed(
+        "agent.enabled",
+        "boolean",
+        "Run Kubernetes manifests without a cluster: `carpel apply`. Never on a node of a cluster (kubernetes is true).",
+    ),
+    derived(
+        "agent.manifests_directory",
+        "path",
+        "none",
+        "A folder of manifests that is kept applied, as a kubelet keeps its static pods.",
+    ),
+    fixed(
+        "agent.logs_directory",
+        "path",
+        "Where the logs of pods from manifests are: NAMESPACE_NAME_UID/CONTAINER/0.log and so on.",
+    ),
+    derived(
+        "agent.node_name",
+        "text",
+        "the host's name",
+        "The name of this node: what spec.nodeName may say.",
+    ),
+    fixed(
+        "agent.node_labels",
+        "list of KEY=VALUE",
+        "Labels of this node, beside kubernetes.io/hostname, os and arch: what spec.nodeSelector may ask for.",
     ),
 ];
 

@@ -134,6 +134,11 @@ fn every_derived_key_can_be_set() {
             "[traces]\notlp_endpoint = \"http://x\"",
             "traces.otlp_endpoint",
         ),
+        (
+            "[agent]\nmanifests_directory = \"/m\"",
+            "agent.manifests_directory",
+        ),
+        ("[agent]\nnode_name = \"n\"", "agent.node_name"),
     ] {
         let table = toml::Table::try_from(parse(text).unwrap()).unwrap();
         assert!(default_of(&table, key).is_some(), "{key}");
@@ -142,7 +147,7 @@ fn every_derived_key_can_be_set() {
         .iter()
         .filter(|key| key.default != DefaultValue::Fixed)
         .count();
-    assert_eq!(derived, 9, "a derived key without a line above");
+    assert_eq!(derived, 11, "a derived key without a line above");
 }
 
 #[test]

@@ -17,6 +17,9 @@ pub enum DaemonError {
     /// The daemon's own figures.
     #[error("metrics")]
     Metrics(#[source] EndpointError),
+    /// Kubernetes manifests.
+    #[error("agent of manifests")]
+    Agent(#[source] carpel_agent::AgentError),
     /// A folder could not be made.
     #[error("create directory {path}")]
     Directory {

@@ -2,6 +2,7 @@
 //!
 //! `run` is the sequence; the other files fit a leaf each to what the domain asks for (`pod::parts`).
 
+mod agent;
 mod calls;
 mod cgroup_driver;
 mod cgroups;
@@ -18,6 +19,7 @@ mod runtimes;
 mod shims;
 mod streams;
 
+pub use agent::agent_settings;
 pub use error::DaemonError;
 pub use network_reset::{NodeNetwork, RunningPods, inspect_network, reset_network};
 pub use run::{Inherited, network_config, run};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::process::Rlimit;
 
+use super::agent;
 use super::calls;
 use super::cgroup_driver;
 use super::cgroups::NodeCgroups;
@@ -105,6 +106,14 @@ pub async fn run(
     let streaming = tokio::spawn(streaming.serve(Arc::new(pods.clone())));
     let figures =
         figures.map(|(endpoint, recorder)| tokio::spawn(endpoint.serve(recorder, pods.clone())));
+    let agent = agent::start(&config).await?;
+    // The agent is a client: it ends before the server waits for its clients.
+    let shutdown = async move {
+        shutdown.await;
+        if let Some(agent) = agent {
+            agent.stop().await;
+        }
+    };
     ready();
     let served = cri::serve(socket, pods, images, settings, shutdown).await;
     streaming.abort();

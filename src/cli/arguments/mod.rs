@@ -1,6 +1,7 @@
 //! What can be written on the command line. Help texts are for people who have never seen Carpel.
 
 mod image;
+mod kubernetes;
 mod network;
 mod pods;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{LogFilter, LogFormat};
 
 pub(super) use image::*;
+pub(super) use kubernetes::*;
 pub(super) use network::*;
 pub(super) use pods::*;
 
@@ -49,6 +51,27 @@ pub(in crate::cli) enum Command {
     Events(EventsArguments),
     /// Print what a container has written
     Logs(LogsArguments),
+    /// Make pods, Secrets, ConfigMaps and service accounts be what Kubernetes manifests say
+    Apply(ApplyArguments),
+    /// List objects of manifests: pods, secrets, configmaps, serviceaccounts, events
+    Get(GetArguments),
+    /// Tell what there is to know of an object, and what happened to it
+    Describe(DescribeArguments),
+    /// Delete objects; pods end in order, with their grace period
+    Delete(DeleteArguments),
+    /// Wait until pods are ready, have ended or are gone
+    Wait(WaitArguments),
+    /// Show what pods of manifests use
+    #[command(subcommand)]
+    Top(TopCommand),
+    /// Make a token of a service account
+    #[command(subcommand)]
+    Create(CreateCommand),
+    /// Show what tokens can be verified with
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Run Kubernetes manifests on a CRI runtime that is another process; `serve` does it by itself
+    Agent(AgentArguments),
     /// Show the built-in pod network of this node, or remove it
     #[command(subcommand)]
     Network(NetworkCommand),
@@ -123,7 +146,7 @@ pub(in crate::cli) enum ConfigCommand {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ConfigFile {
     /// The configuration file [default: /etc/carpel/carpel.toml if it exists]
-    #[arg(long = "config", short = 'c', value_name = "FILE")]
+    #[arg(long = "config", value_name = "FILE")]
     pub(in crate::cli) path: Option<PathBuf>,
 }
 

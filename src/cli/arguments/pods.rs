@@ -178,8 +178,11 @@ pub(in crate::cli) struct ExecArguments {
     pub(in crate::cli) output: TextOrJson,
     #[command(flatten)]
     pub(in crate::cli) daemon: DaemonAddress,
-    /// The container, by id, name, POD/NAME or a beginning of one
-    #[arg(value_name = "CONTAINER")]
+    /// Which container of the pod, if it has several
+    #[arg(long = "container", short = 'c', value_name = "NAME")]
+    pub(in crate::cli) of_pod: Option<String>,
+    /// The container, by id, name, POD/NAME or a beginning of one; or a pod
+    #[arg(value_name = "CONTAINER|POD")]
     pub(in crate::cli) container: String,
     /// The command and its arguments
     #[arg(
@@ -237,8 +240,11 @@ pub(in crate::cli) struct LogsArguments {
     pub(in crate::cli) timestamps: bool,
     #[command(flatten)]
     pub(in crate::cli) daemon: DaemonAddress,
-    /// The container, by id, name, POD/NAME or a beginning of one
-    #[arg(value_name = "CONTAINER")]
+    /// Which container of the pod, if it has several
+    #[arg(long = "container", short = 'c', value_name = "NAME")]
+    pub(in crate::cli) of_pod: Option<String>,
+    /// The container, by id, name, POD/NAME or a beginning of one; or a pod
+    #[arg(value_name = "CONTAINER|POD")]
     pub(in crate::cli) container: String,
 }
 

@@ -19,7 +19,8 @@ pub(in crate::cli) fn run<W: Write>(
     output: &mut Writer<W>,
 ) -> Result<(), CliError> {
     let daemon = Daemon::of(&arguments.daemon)?;
-    let container = find::container(&daemon, &arguments.container)?;
+    let container =
+        find::container_or_pods(&daemon, &arguments.container, arguments.of_pod.as_deref())?;
     if arguments.sync {
         return run_to_the_end(&daemon, &container.id, arguments, output);
     }

@@ -33,6 +33,15 @@ pub(in crate::cli) fn container(daemon: &Daemon, word: &str) -> Result<Container
     }
 }
 
+/// The container that is meant where a pod may be named too: with `own`, a container of that pod; without, its only one.
+pub(in crate::cli) fn container_or_pods(
+    daemon: &Daemon,
+    word: &str,
+    own: Option<&str>,
+) -> Result<ContainerSummary, CliError> {
+    Objects::of(daemon)?.find_container(word, own)
+}
+
 /// The pod that is meant.
 pub(in crate::cli) fn pod(daemon: &Daemon, word: &str) -> Result<PodSummary, CliError> {
     match Objects::of(daemon)?.find(word, ObjectKind::Pod)? {
@@ -71,6 +80,55 @@ impl Objects {
             }
         }
         Err(missing(word, kind))
+    }
+
+    /// See [`container_or_pods`].
+    pub(in crate::cli) fn find_container(
+        &self,
+        word: &str,
+        own: Option<&str>,
+    ) -> Result<ContainerSummary, CliError> {
+        let pod = match (own, self.find(word, ObjectKind::Container)) {
+            (None, Ok(Object::Container(container))) => return Ok(container),
+            (None, Err(error @ CliError::Ambiguous { .. })) => {
+                match self.find(word, ObjectKind::Pod) {
+                    // Its containers' names begin with the pod's.
+                    Ok(Object::Pod(pod)) if word.ends_with(&pod.name) => pod,
+                    _ => return Err(error),
+                }
+            }
+            _ => match self.find(word, ObjectKind::Pod) {
+                Ok(Object::Pod(pod)) => pod,
+                _ => return Err(missing(word, ObjectKind::Any)),
+            },
+        };
+        let mut last: HashMap<&str, &ContainerSummary> = HashMap::new();
+        let of_pod = self
+            .containers
+            .iter()
+            .filter(|it| self.pod_key(&it.pod_id) == key_of(&pod));
+        for container in of_pod.filter(|it| own.is_none_or(|own| own == it.name)) {
+            let made = |it: &ContainerSummary| (it.created_at, it.attempt);
+            let kept = last.entry(&container.name).or_insert(container);
+            if made(container) > made(kept) {
+                *kept = container;
+            }
+        }
+        let mut found: Vec<&ContainerSummary> = last.into_values().collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut running = found.iter().filter(|it| it.state == "running");
+        if let (true, Some(container), None) = (found.len() > 1, running.next(), running.next()) {
+            // Init containers have ended.
+            return Ok((*container).clone());
+        }
+        match found.as_slice() {
+            [] => Err(missing(own.unwrap_or(word), ObjectKind::Container)),
+            [container] => Ok((*container).clone()),
+            several => Err(CliError::WhichContainer {
+                pod: pod.name,
+                names: several.iter().map(|it| it.name.clone()).collect(),
+            }),
+        }
     }
 
     /// All of which one name fits, of each name in a pod only the last one made.
@@ -245,6 +303,19 @@ mod tests {
         assert_eq!(found("back", ObjectKind::Any).as_deref(), Ok("p2"));
         assert_eq!(found("default/fr", ObjectKind::Any).as_deref(), Ok("p1"));
         assert_eq!(found("p0", ObjectKind::Pod).as_deref(), Ok("p0"));
+    }
+
+    #[test]
+    fn a_pod_with_one_container_means_it_and_with_several_they_are_named() {
+        let of = |word, own| {
+            let found = objects().find_container(word, own);
+            found.map(|it| it.id).map_err(|error| error.to_string())
+        };
+        assert_eq!(of("front/web", None).as_deref(), Ok("c101"));
+        assert_eq!(of("front", Some("web")).as_deref(), Ok("c101"));
+        assert!(of("front", Some("none")).is_err());
+        let error = of("front", None).unwrap_err();
+        assert!(error.contains("choose one of"), "{error}");
     }
 
     #[test]

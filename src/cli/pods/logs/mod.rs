@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use self::follow::{Lines, Watch};
 use self::line::Printer;
-use super::find::{Object, Objects};
-use crate::cli::arguments::{LogsArguments, ObjectKind};
+use super::find::Objects;
+use crate::cli::arguments::LogsArguments;
 use crate::cli::endpoint::Daemon;
 use crate::cli::error::CliError;
 use crate::cli::time;
@@ -32,15 +32,7 @@ pub(in crate::cli) fn run<W: Write>(
 ) -> Result<(), CliError> {
     let daemon = Daemon::of(&arguments.daemon)?;
     let objects = Objects::of(&daemon)?;
-    let container = match objects.find(&arguments.container, ObjectKind::Container)? {
-        Object::Container(container) => container,
-        Object::Pod(pod) => {
-            return Err(CliError::NoSuchObject {
-                kind: "container",
-                word: pod.name,
-            });
-        }
-    };
+    let container = objects.find_container(&arguments.container, arguments.of_pod.as_deref())?;
     let (id, path) = match arguments.previous {
         true => previous(&daemon, &objects, &container)?,
         false => {
