@@ -35,7 +35,7 @@ release: ## build target/release/carpel, the one binary that a node needs
 	cargo build --release
 
 .PHONY: demo
-demo: ## run a pod with two containers before your eyes, and clean up
+demo: ## run pods from Kubernetes manifests before your eyes, and clean up
 	@$(need) rust build images
 	cargo build --release
 	cargo run --release --quiet --example demo

@@ -1,8 +1,12 @@
-//! The play: one scene after the other, each with what a person would look at.
+//! The play: one scene after the other, each with what a person would look at. Everything is done by the program `carpel`
+//! and plain manifests, those of `examples/manifests`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::busybox::{self, run};
 use super::client::Client;
@@ -10,26 +14,29 @@ use super::error::DemoError;
 use super::image;
 use super::processes;
 use super::screen::Screen;
-use super::specification;
 use super::stage::{Stage, write};
-use crate::runtime_v1 as cri;
+use super::timeline::Timeline;
 
-/// The pod, once it is up.
-struct Pod {
-    sandbox_id: String,
-    web_id: String,
-    client_id: String,
-}
+/// How long a pod may take; the demo as a whole takes seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn play(stage: &mut Stage, screen: &mut Screen) -> Result<(), DemoError> {
     let mut client = daemon(stage, screen).await?;
     import(stage, screen)?;
-    let pod = bring_up(stage, &mut client, screen).await?;
-    status(&mut client, &pod, screen).await?;
-    logs(stage, screen).await?;
-    exec(&mut client, &pod, screen).await?;
+    let timeline = Timeline::begin(stage)?;
+    apply(stage, &mut client, screen).await?;
+    projected(stage, screen).await?;
+    host_aliases(stage, screen).await?;
+    who_am_i(stage, screen)?;
+    lifecycle(stage, screen)?;
+    timeline.end(screen)?;
     tree(screen);
-    stop(&mut client, &pod, screen).await
+    delete(stage, screen)
+}
+
+/// The folder of manifests.
+pub(crate) fn manifests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/manifests")
 }
 
 async fn daemon(stage: &mut Stage, screen: &mut Screen) -> Result<Client, DemoError> {
@@ -64,154 +71,146 @@ fn import(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
     let output = run(stage.carpel().args(["image", "import"]).arg(&archive))?;
     screen.quote(&output);
     screen.check(&format!("imported in {}", milliseconds(start.elapsed())));
-    screen.command("carpel image list");
-    let output = run(stage.carpel().args(["image", "list"]))?;
-    screen.quote(&output);
     Ok(())
 }
 
-async fn bring_up(
+/// Runs `carpel` and shows what was typed and what came.
+fn show(stage: &Stage, screen: &mut Screen, words: &[&str]) -> Result<String, DemoError> {
+    screen.command(&format!("carpel {}", words.join(" ")));
+    let output = run(stage.carpel().args(words))?;
+    screen.quote(output.trim_end());
+    Ok(output)
+}
+
+async fn apply(
     stage: &mut Stage,
     client: &mut Client,
     screen: &mut Screen,
-) -> Result<Pod, DemoError> {
-    screen.heading("A pod with two containers that share network and ipc");
-    let settings = stage.path("config/web.conf");
-    write(&settings, specification::SETTINGS)?;
-    screen.command("cat config/web.conf");
-    screen.quote(specification::SETTINGS);
-    screen.say(&format!(
-        "web reads it as {}, mounted read-only, and serves it; client asks over 127.0.0.1.",
-        specification::SETTINGS_PATH
-    ));
-    let sandbox = specification::sandbox(&stage.path("logs"));
+) -> Result<(), DemoError> {
+    screen.heading("Kubernetes manifests, without a cluster");
     let start = Instant::now();
-    let sandbox_id = client.run_sandbox(sandbox.clone()).await?;
-    let sandbox_took = start.elapsed();
-    stage.note(&sandbox_id);
-    let config = specification::web(&settings);
-    let web_id = client.create(&sandbox_id, sandbox.clone(), config).await?;
-    stage.note(&web_id);
-    client.start(&web_id).await?;
-    let first_took = start.elapsed();
-    let config = specification::client();
-    let client_id = client.create(&sandbox_id, sandbox, config).await?;
-    stage.note(&client_id);
-    client.start(&client_id).await?;
+    screen.command("carpel apply -f examples/manifests");
+    let output = run(stage.carpel().args(["apply", "-f"]).arg(manifests()))?;
+    screen.quote(output.trim_end());
+    let ready = ["pod/test-projected-volume", "pod/who-am-i"];
+    let words = ["wait", "--for=condition=Ready", ready[0], ready[1]];
+    show(stage, screen, &words)?;
     screen.check(&format!(
-        "sandbox ready after {}, first container running after {}, second after {}",
-        milliseconds(sandbox_took),
-        milliseconds(first_took),
+        "ready {} after the apply began",
         milliseconds(start.elapsed())
     ));
-    Ok(Pod {
-        sandbox_id,
-        web_id,
-        client_id,
-    })
-}
-
-async fn status(client: &mut Client, pod: &Pod, screen: &mut Screen) -> Result<(), DemoError> {
-    screen.heading("Its status");
-    let sandbox = client.sandbox_status(&pod.sandbox_id).await?;
-    let metadata = sandbox.metadata.unwrap_or_default();
-    screen.table(
-        ["POD ID", "NAME", "NAMESPACE", "STATE", "IP"],
-        &[[
-            short(&pod.sandbox_id),
-            metadata.name,
-            metadata.namespace,
-            match cri::PodSandboxState::try_from(sandbox.state) {
-                Ok(cri::PodSandboxState::SandboxReady) => "Ready".to_owned(),
-                _ => "NotReady".to_owned(),
-            },
-            sandbox.network.unwrap_or_default().ip,
-        ]],
-    );
-    screen.say("");
-    containers(client, pod, screen).await
-}
-
-async fn containers(client: &mut Client, pod: &Pod, screen: &mut Screen) -> Result<(), DemoError> {
-    let mut rows = Vec::new();
-    for id in [&pod.web_id, &pod.client_id] {
-        let status = client.container_status(id).await?;
-        let state = match cri::ContainerState::try_from(status.state) {
-            Ok(cri::ContainerState::ContainerCreated) => "Created",
-            Ok(cri::ContainerState::ContainerRunning) => "Running",
-            Ok(cri::ContainerState::ContainerExited) => "Exited",
-            _ => "Unknown",
-        };
-        let exit = if state == "Exited" {
-            format!("{} ({})", status.exit_code, status.reason)
-        } else {
-            String::new()
-        };
-        rows.push([
-            short(id),
-            status.metadata.unwrap_or_default().name,
-            status.image.unwrap_or_default().image,
-            state.to_owned(),
-            exit,
-        ]);
+    for id in client.sandboxes().await? {
+        stage.note(&id);
     }
-    screen.table(["CONTAINER", "NAME", "IMAGE", "STATE", "EXIT"], &rows);
-    Ok(())
+    show(stage, screen, &["get", "pods", "-o", "wide"]).map(drop)
 }
 
-async fn logs(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
-    screen.heading("Its logs, as the kubelet reads them");
-    let client_log = stage.path("logs/client.log");
-    wait_for("an answer in the client's log", || {
-        let text = fs::read_to_string(&client_log).unwrap_or_default();
-        text.matches("hello from a file of the host").count() >= 2
+async fn projected(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
+    screen.heading("Two Secrets as files, and one of them is changed");
+    let inside = ["exec", "--sync", "test-projected-volume", "--"];
+    let with =
+        |words: &[&'static str]| -> Vec<&str> { inside.iter().chain(words).copied().collect() };
+    show(stage, screen, &with(&["ls", "-l", "/projected-volume"]))?;
+    let password = with(&["cat", "/projected-volume/password.txt"]);
+    let before = show(stage, screen, &password)?;
+    let manifest = manifests().join("test-projected-volume.yaml");
+    let text = fs::read_to_string(&manifest).map_err(DemoError::file("read", &manifest))?;
+    let changed = stage.path("test-projected-volume.yaml");
+    write(&changed, &text.replace("1f2d1e2e67df", "another-password"))?;
+    screen.command("sed -i s/1f2d1e2e67df/another-password/ test-projected-volume.yaml");
+    screen.command("carpel apply -f test-projected-volume.yaml");
+    let start = Instant::now();
+    let output = run(stage.carpel().args(["apply", "-f"]).arg(&changed))?;
+    screen.quote(output.trim_end());
+    wait_for("the new password in the pod", || {
+        run(stage.carpel().args(&password)).is_ok_and(|now| now != before)
     })
     .await?;
-    for name in ["web.log", "client.log"] {
-        screen.command(&format!("tail -n 4 logs/{name}"));
-        screen.quote(&last_lines(&stage.path("logs").join(name), 4));
+    let took = start.elapsed();
+    show(stage, screen, &password)?;
+    screen.check(&format!(
+        "the running pod sees it after {}",
+        milliseconds(took)
+    ));
+    Ok(())
+}
+
+async fn host_aliases(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
+    screen.heading("Names of its own in /etc/hosts");
+    let words = [
+        "wait",
+        "--for=jsonpath={.status.phase}=Succeeded",
+        "pod/hostaliases-pod",
+    ];
+    show(stage, screen, &words)?;
+    let logs = show(stage, screen, &["logs", "hostaliases-pod"])?;
+    match logs.contains("10.1.2.3\tfoo.remote\tbar.remote") {
+        true => screen.check("foo.remote and bar.remote are 10.1.2.3"),
+        false => {
+            return Err(DemoError::Late {
+                what: "the names in /etc/hosts",
+                seconds: 0,
+            });
+        }
     }
     Ok(())
 }
 
-async fn exec(client: &mut Client, pod: &Pod, screen: &mut Screen) -> Result<(), DemoError> {
-    screen.heading("Commands inside");
-    let (output, took) = client
-        .exec(&pod.web_id, &["ps", "-o", "pid,user,comm"])
-        .await?;
-    screen.command("exec in web: ps -o pid,user,comm");
-    screen.quote(&output);
-    screen.say(&format!(
-        "(took {}: no runtime is started for it)",
-        milliseconds(took)
+fn who_am_i(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
+    screen.heading("A ConfigMap, what the pod is, and a token, in one volume");
+    let script = "cd /etc/everything && head -n 9 config/colour labels uid && env | grep POD_";
+    let words = ["exec", "--sync", "who-am-i", "--", "sh", "-c", script];
+    show(stage, screen, &words)?;
+    let words = [
+        "exec",
+        "--sync",
+        "who-am-i",
+        "--",
+        "cat",
+        "/etc/everything/token",
+    ];
+    screen.command(&format!(
+        "carpel {} | cut -d. -f2 | base64 -d",
+        words.join(" ")
     ));
-    for namespace in ["net", "ipc", "uts", "pid", "mnt"] {
-        let link = format!("/proc/self/ns/{namespace}");
-        let command = ["readlink", link.as_str()];
-        let (of_web, _) = client.exec(&pod.web_id, &command).await?;
-        let (of_client, _) = client.exec(&pod.client_id, &command).await?;
-        let word = if of_web == of_client {
-            "shared"
-        } else {
-            "own to each"
-        };
-        screen.say(&format!("    {namespace:4} {word}"));
-    }
-    client
-        .exec(&pod.web_id, &["sh", "-c", "echo from web > /dev/shm/note"])
-        .await?;
-    let (note, _) = client
-        .exec(&pod.client_id, &["cat", "/dev/shm/note"])
-        .await?;
-    screen.say(&format!(
-        "    /dev/shm/note, written in web, read in client: {}",
-        note.trim_end()
-    ));
+    let token = run(stage.carpel().args(words))?;
+    let claims = token.split('.').nth(1).unwrap_or_default();
+    let claims = URL_SAFE_NO_PAD.decode(claims).unwrap_or_default();
+    screen.quote(&String::from_utf8_lossy(&claims));
+    show(stage, screen, &["token", "jwks"]).map(drop)
+}
+
+fn lifecycle(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
+    screen.heading("An init container, hooks, and a probe that says when the pod is ready");
+    let words = ["wait", "--for=condition=Initialized", "pod/lifecycle"];
+    show(stage, screen, &words)?;
+    // The hook's work is there once the container counts as running.
+    let words = [
+        "wait",
+        "--for=jsonpath={.status.phase}=Running",
+        "pod/lifecycle",
+    ];
+    run(stage.carpel().args(words))?;
+    let script = "cat /work/index.html /work/started";
+    let words = ["exec", "--sync", "lifecycle", "--", "sh", "-c", script];
+    show(stage, screen, &words)?;
+    show(stage, screen, &["get", "pods", "lifecycle"])?;
+    screen.say("It runs, but /ready is not there yet: the readiness probe says no.");
+    let words = ["exec", "--sync", "lifecycle", "--", "touch", "/work/ready"];
+    show(stage, screen, &words)?;
+    let start = Instant::now();
+    show(
+        stage,
+        screen,
+        &["wait", "--for=condition=Ready", "pod/lifecycle"],
+    )?;
+    screen.check(&format!("ready {} later", milliseconds(start.elapsed())));
+    show(stage, screen, &["describe", "pod", "lifecycle"])?;
     Ok(())
 }
 
 fn tree(screen: &mut Screen) {
-    screen.heading("Its processes on the host, with their memory");
+    screen.heading("Their processes on the host, with their memory");
     let rows: Vec<[String; 3]> = processes::descendants()
         .into_iter()
         .map(|process| {
@@ -227,31 +226,19 @@ fn tree(screen: &mut Screen) {
     screen.table(["PID", "PSS", "COMMAND"], &rows);
 }
 
-async fn stop(client: &mut Client, pod: &Pod, screen: &mut Screen) -> Result<(), DemoError> {
-    screen.heading("Stop and removal");
-    for (name, id) in [("client", &pod.client_id), ("web", &pod.web_id)] {
-        let start = Instant::now();
-        client.stop(id, 5).await?;
-        screen.say(&format!(
-            "{name} ended by itself {} after SIGTERM",
-            milliseconds(start.elapsed())
-        ));
-    }
-    containers(client, pod, screen).await?;
+fn delete(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
+    screen.heading("The end of the pods");
+    screen.command("carpel delete --now -f examples/manifests");
     let start = Instant::now();
-    client.remove(&pod.client_id).await?;
-    client.remove(&pod.web_id).await?;
-    client.stop_sandbox(&pod.sandbox_id).await?;
-    client.remove_sandbox(&pod.sandbox_id).await?;
-    screen.check(&format!(
-        "containers and sandbox removed in {}",
-        milliseconds(start.elapsed())
-    ));
-    Ok(())
+    let mut command = stage.carpel();
+    command.args(["delete", "--now", "-f"]).arg(manifests());
+    let output = run(&mut command)?;
+    screen.quote(output.trim_end());
+    screen.check(&format!("all gone in {}", milliseconds(start.elapsed())));
+    show(stage, screen, &["pods"]).map(drop)
 }
 
 async fn wait_for(what: &'static str, mut holds: impl FnMut() -> bool) -> Result<(), DemoError> {
-    const PATIENCE: Duration = Duration::from_secs(10);
     let start = Instant::now();
     while !holds() {
         if start.elapsed() > PATIENCE {
@@ -263,18 +250,6 @@ async fn wait_for(what: &'static str, mut holds: impl FnMut() -> bool) -> Result
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
-}
-
-fn last_lines(path: &Path, count: usize) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    let start = lines.len().saturating_sub(count);
-    lines.get(start..).unwrap_or_default().join("\n")
-}
-
-/// As crictl shortens ids.
-fn short(id: &str) -> String {
-    id.chars().take(13).collect()
 }
 
 fn milliseconds(duration: Duration) -> String {

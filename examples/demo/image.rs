@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use super::busybox;
 use super::error::DemoError;
 
-/// What the image is called.
-pub(crate) const REFERENCE: &str = "demo.carpel.example/busybox:demo";
+/// What the image is called: what the manifests name.
+pub(crate) const REFERENCE: &str = "docker.io/library/busybox:1.36";
 
 /// Writes the archive to `archive`.
 pub(crate) fn build(program: &[u8], archive: &Path) -> Result<(), DemoError> {

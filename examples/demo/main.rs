@@ -1,8 +1,9 @@
-//! `make demo`: a real pod on a private Carpel, shown as a person wants to see it, and everything removed at the end.
+//! `make demo`: pods from Kubernetes manifests on a private Carpel, shown as a person wants to see them, and everything removed at the
+//! end.
 //!
 //! The demo runs in a network and a mount namespace of its own, with state, sockets and cgroups of its own. Every process
 //! that it causes stays its descendant (it is their subreaper), so that at the end it can tell that none is left. It
-//! speaks CRI like any client, and uses the program `carpel` beside it for what a person would type.
+//! uses the program `carpel` beside it for what a person would type, and speaks CRI to look and to clean up.
 
 mod act;
 mod busybox;
@@ -12,8 +13,8 @@ mod image;
 mod namespaces;
 mod processes;
 mod screen;
-mod specification;
 mod stage;
+mod timeline;
 
 /// The CRI as any client has it: made from `proto/cri/api.proto` by the package's build script.
 #[allow(

@@ -80,7 +80,9 @@ impl Stage {
     /// The program `carpel`, told to talk to this daemon.
     pub(crate) fn carpel(&self) -> Command {
         let mut command = Command::new(&self.carpel);
-        command.env("CARPEL_SOCKET", self.socket());
+        command
+            .env("CARPEL_SOCKET", self.socket())
+            .env("CARPEL_AGENT_SOCKET", self.path("run/agent.sock"));
         command
     }
 
@@ -96,6 +98,7 @@ impl Stage {
             "\n[cgroup]\nmissing_controllers = \"warn\"\n\n[network]\nmode = \"built-in\"\n\n[pod]\nnamespace_directory = {:?}\n",
             path("netns")
         ));
+        text.push_str(&format!("\n[agent]\nlogs_directory = {:?}\n", path("logs")));
         let file = self.path("carpel.toml");
         write(&file, &text)?;
         Ok(text)
@@ -172,6 +175,18 @@ impl Stage {
     async fn remove_pods(&mut self, screen: &mut Screen) {
         if self.daemon.is_none() {
             return;
+        }
+        // The agent would make them anew: the objects go first.
+        let mut command = self.carpel();
+        command.args([
+            "delete",
+            "--grace-period=0",
+            "--ignore-not-found",
+            "--timeout=10s",
+            "-f",
+        ]);
+        if let Err(error) = super::busybox::run(command.arg(super::act::manifests())) {
+            screen.error(&error);
         }
         let work = async {
             let mut client = Client::connect(&self.socket()).await?;
