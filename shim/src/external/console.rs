@@ -85,7 +85,7 @@ impl Console {
         }
     }
 
-    fn close(&self, poller: &Poller) {
+    pub(super) fn close(&self, poller: &Poller) {
         poller.remove(self.socket.as_fd());
         remove(self.bundle.as_fd(), &self.name);
     }

@@ -152,6 +152,9 @@ impl Server {
             }
             Err(failure) => {
                 let mut exec = self.execs.swap_remove(position);
+                if let Some(console) = exec.external.and_then(|external| external.console) {
+                    console.close(&self.poller);
+                }
                 let failure = if exec.timed_out {
                     let step = "execute in the container: its time was up before the program ran";
                     system(step, Errno::TIMEDOUT)

@@ -20,14 +20,18 @@ fn the_user_goes_between_head_and_tail() {
     request.container.resources.memory_limit_bytes = 1 << 20;
     request.container.security.run_as_user = RunAsUser::Name("alice".into());
     // It cannot be mistaken for the place of the user: the id is not known to who asks.
-    request.container.annotations = [("a".to_owned(), "carpel-user-of-".to_owned())].into();
+    request.container.environment.push(EnvironmentVariable {
+        name: "A".into(),
+        value: b"carpel-user-of-".to_vec(),
+    });
     let parts = other_configuration(&request.right(), "c1", "/run/carpel/pods/p1/root").unwrap();
     let whole = format!("{}{{\"uid\":7}}{}", parts.head, parts.tail);
     let value: Value = serde_json::from_str(&whole).unwrap();
     assert_eq!(value["process"]["user"], json!({ "uid": 7 }));
     assert_eq!(value["process"]["args"], json!(["/bin/true"]));
     assert_eq!(value["root"]["path"], "/run/carpel/pods/p1/root");
-    assert_eq!(value["annotations"]["a"], "carpel-user-of-");
+    let environment = value["process"]["env"].to_string();
+    assert!(environment.contains("A=carpel-user-of-"), "{environment}");
     assert_eq!(value["linux"]["cgroupsPath"], "/carpel/p1/c1");
     // Limits are Carpel's: the runtime is given none.
     let resources = &value["linux"]["resources"];
