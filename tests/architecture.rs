@@ -430,7 +430,14 @@ fn is_test(name: &str) -> bool {
 
 /// Everything that holds tests: Rust sources, and the scripts of the two machines.
 fn tests() -> String {
-    let folders = ["src", "shim", "linux", "tests", "integration/suite/tests"];
+    let folders = [
+        "src",
+        "agent/src",
+        "shim",
+        "linux",
+        "tests",
+        "integration/suite/tests",
+    ];
     let mut all: String = sources(&folders).into_values().collect();
     for script in SCRIPTS {
         all.push_str(&read(script));

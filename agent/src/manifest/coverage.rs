@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::PodSpec;
 use serde::de::value::StrDeserializer;
@@ -178,6 +178,39 @@ fn every_row_is_a_field_and_is_there_once() {
         assert!(fields.contains(row.path), "{} is no field", row.path);
         assert!(seen.insert(row.path), "{} is there twice", row.path);
     }
+}
+
+fn source_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+#[test]
+fn every_row_that_is_supported_names_files_with_tests() {
+    let mut broken = Vec::new();
+    let mut checked = BTreeSet::new();
+    for row in support::rows(Kind::Pod).filter(|row| row.support == Support::Supported) {
+        if !checked.insert(row.tests) {
+            continue;
+        }
+        let base = source_folder().join(row.tests);
+        let mut files = vec![base.with_extension("rs")];
+        let beside = base.file_name().unwrap().to_str().unwrap();
+        files.push(base.with_file_name(format!("{beside}_tests.rs")));
+        files.extend(
+            fs::read_dir(&base)
+                .into_iter()
+                .flatten()
+                .map(|entry| entry.unwrap().path()),
+        );
+        let has_tests = files
+            .iter()
+            .filter_map(|file| fs::read_to_string(file).ok())
+            .any(|text| text.contains("#[test]") || text.contains("#[tokio::test"));
+        if !has_tests {
+            broken.push(row.tests);
+        }
+    }
+    assert!(broken.is_empty(), "no tests in {broken:?}");
 }
 
 const HEAD: &str = "\

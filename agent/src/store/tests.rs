@@ -1,15 +1,18 @@
 //! Tests of the store as its callers see it: what is applied, what comes back, who hears of it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::PodStatus;
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::folder::Folder;
+use super::objects::version_of;
 use super::*;
-use crate::manifest;
+use crate::manifest::{self, Key, Kind, Object};
 
 fn objects(text: &str) -> Vec<Object> {
     manifest::parse(text, "test").unwrap_or_else(|error| panic!("{error}"))

@@ -82,6 +82,11 @@ pub(super) fn write(
     Ok(Written::Changed)
 }
 
+/// Whether a version was written and is there.
+pub(super) fn is_written(folder: &Path) -> bool {
+    folder.join(DATA).is_dir()
+}
+
 /// Paths are relative, without `..`, and their first part does not begin with `..`.
 fn check(path: &str) -> Result<(), Reason> {
     let is_plain = Path::new(path)

@@ -7,12 +7,13 @@
 //! ```
 //!
 //! Files of Secrets, `ConfigMap`s, the Downward API and tokens are swapped as a whole: see `atomic`. Secrets, tokens and what
-//! holds them are on tmpfs. All calls block; one pod has one caller at a time.
+//! holds them are on tmpfs. All calls block, and those for one pod come after each other.
 
 mod atomic;
 mod empty_dir;
 mod error;
 mod host_path;
+mod locks;
 mod mounts;
 mod ownership;
 mod payload;
@@ -24,6 +25,7 @@ mod sub_path;
 mod tests;
 mod tokens;
 mod volumes;
+mod work;
 
 pub use empty_dir::{Exceeded, Usage};
 pub use error::{Reason, VolumeError};

@@ -331,6 +331,17 @@ fn a_change_of_a_config_map_reaches_its_volume_and_nothing_else() {
         .unwrap();
     assert!(fixture.volumes.refresh(&pod, &facts()).is_err());
     assert_eq!(self::files(&volume_path(&prepared, "v")), files);
+    // Also for a container that starts again, and not for another pod.
+    fixture.prepare(&pod);
+    assert_eq!(self::files(&volume_path(&prepared, "v")), files);
+    let mut other = pod.clone();
+    other.metadata.uid = Some("5678".to_owned());
+    assert!(
+        fixture
+            .error(&other)
+            .ends_with("configmap \"map\" not found")
+    );
+    fixture.volumes.teardown("5678").unwrap();
     fixture.volumes.teardown("1234").unwrap();
 }
 
@@ -448,6 +459,27 @@ fn root_secrets_and_tokens_are_in_memory_and_gone_afterwards() {
     fixture.volumes.teardown("1234").unwrap();
     fixture.volumes.teardown("1234").unwrap();
     assert!(fixture.volumes.uids().unwrap().is_empty());
+}
+
+#[test]
+fn root_containers_that_start_at_once_find_one_volume() {
+    if !in_own_namespace("root_containers_that_start_at_once_find_one_volume") {
+        return;
+    }
+    let fixture = Fixture::new();
+    let pod = pod(
+        "volumes: [{name: s, secret: {secretName: user}}, {name: e, emptyDir: {medium: Memory}}]",
+    );
+    // Threads that start now are in this thread's namespace.
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| fixture.prepare(&pod));
+        }
+    });
+    let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let pods = fixture.folder.path().join("pods");
+    assert_eq!(table.matches(pods.to_str().unwrap()).count(), 2, "{table}");
+    fixture.volumes.teardown("1234").unwrap();
 }
 
 #[test]
