@@ -49,7 +49,9 @@ fn status(
         && terminated(&status.state).is_some_and(|it| it.exit_code == 0);
     let is_running = status.state.as_ref().is_some_and(|it| it.running.is_some());
     let waits = inputs.waiting.get(name);
-    if (inputs.starting)(name) && (is_running || waits.is_none()) {
+    // One that has ended before its start was told has ended.
+    let is_over = terminated(&status.state).is_some();
+    if (inputs.starting)(name) && (is_running || waits.is_none()) && !is_over {
         // It is made anew, or its postStart hook has not ended.
         begin_waiting(&mut status, default_wait, None);
     } else if let Some(waiting) = waits.filter(|_| !is_running && !is_done) {
@@ -112,7 +114,11 @@ fn observed_status(
             // It was removed, but is remembered.
             _ => earlier.and_then(|earlier| {
                 match earlier.container_id == Some(full_id(inputs, record)) {
-                    true => earlier.last_state.clone(),
+                    // While it waited, its own end was told as the last one.
+                    true => earlier
+                        .last_state
+                        .clone()
+                        .filter(|last| !is_end_of(last, &full_id(inputs, record))),
                     false => terminated(&earlier.state)
                         .map(ended_state)
                         .or(earlier.last_state.clone()),
@@ -132,6 +138,11 @@ fn observed_status(
         resources: container.resources.clone(),
         ..ContainerStatus::default()
     }
+}
+
+fn is_end_of(state: &ContainerState, id: &str) -> bool {
+    let ended = state.terminated.as_ref();
+    ended.and_then(|ended| ended.container_id.as_deref()) == Some(id)
 }
 
 fn ended_state(terminated: &ContainerStateTerminated) -> ContainerState {

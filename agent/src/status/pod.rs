@@ -10,7 +10,7 @@ use super::conditions;
 use super::containers;
 use super::phase;
 use crate::pod_worker::{Health, Observed};
-use crate::runtime::qos_class;
+use crate::runtime::{container_hash, qos_class};
 
 /// Why a container does not run (yet).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +79,11 @@ pub(crate) fn pod_status(inputs: &StatusInputs<'_>) -> PodStatus {
     });
     set_addresses(&mut status, inputs);
     let (init, main) = containers::statuses(inputs);
-    let phase = phase::phase(inputs.pod, &init, &main, inputs.verdict.is_some());
+    let mut phase = phase::phase(inputs.pod, &init, &main, inputs.verdict.is_some());
+    if matches!(phase, "Succeeded" | "Failed") && inputs.verdict.is_none() && is_changed(inputs) {
+        // A container that was ended because its manifest changed begins again.
+        phase = "Running";
+    }
     status.phase = Some(phase.to_owned());
     if let Some(verdict) = inputs.verdict {
         status.reason = Some(verdict.reason.clone());
@@ -89,6 +93,16 @@ pub(crate) fn pod_status(inputs: &StatusInputs<'_>) -> PodStatus {
     status.init_container_statuses = (!init.is_empty()).then_some(init);
     status.container_statuses = Some(main);
     status
+}
+
+/// Has a container ended that was made from another manifest?
+fn is_changed(inputs: &StatusInputs<'_>) -> bool {
+    let spec = inputs.pod.spec.iter();
+    let mut containers = spec.flat_map(|spec| &spec.containers);
+    containers.any(|container| {
+        let latest = inputs.observed.latest(&container.name);
+        latest.is_some_and(|it| !it.hash.is_empty() && it.hash != container_hash(container))
+    })
 }
 
 fn set_addresses(status: &mut PodStatus, inputs: &StatusInputs<'_>) {
@@ -103,9 +117,13 @@ fn set_addresses(status: &mut PodStatus, inputs: &StatusInputs<'_>) {
         Some(sandbox) => &sandbox.ips,
         None => &[],
     };
-    status.pod_ip = ips.first().cloned();
-    if !ips.is_empty() {
+    if ips.is_empty() {
+        // A runtime may forget them when the sandbox has ended.
+        status.pod_ip.clone_from(&inputs.previous.pod_ip);
+        status.pod_ips.clone_from(&inputs.previous.pod_ips);
+    } else {
         let all = ips.iter().map(|ip| PodIP { ip: ip.clone() });
+        status.pod_ip = ips.first().cloned();
         status.pod_ips = Some(all.collect());
     }
     status.host_ip = inputs.host_ips.first().cloned();

@@ -270,6 +270,41 @@ fn a_container_that_vanished_is_unknown_and_one_that_ended_is_remembered() {
 }
 
 #[test]
+fn a_container_that_ends_before_its_start_is_told_has_ended_once() {
+    let pod = pod("Never", json!([]));
+    let observed = observed(&[("main", State::Exited, 0)]);
+    let status = |previous: &PodStatus, is_starting: bool| {
+        pod_status(&StatusInputs {
+            pod: &pod,
+            observed: &observed,
+            previous,
+            health: &|_, _| Health::default(),
+            waiting: &BTreeMap::new(),
+            starting: &|_| is_starting,
+            verdict: None,
+            unschedulable: None,
+            host_ips: &[],
+            runtime_name: "carpel",
+            now: at(0),
+        })
+    };
+    let first = status(&PodStatus::default(), true);
+    assert_eq!(first.phase.as_deref(), Some("Succeeded"));
+    let second = status(&first, false);
+    assert_eq!(second.container_statuses.unwrap()[0].last_state, None);
+}
+
+#[test]
+fn a_container_that_was_changed_does_not_end_the_pod() {
+    let pod = pod("Never", json!([]));
+    let mut observed = observed(&[("main", State::Exited, 137)]);
+    let record = &mut observed.containers.get_mut("main").unwrap().latest;
+    record.hash = "of another manifest".to_owned();
+    let status = Case::default().status(&pod, &observed);
+    assert_eq!(status.phase.as_deref(), Some("Running"));
+}
+
+#[test]
 fn a_verdict_fails_the_pod() {
     let case = Case {
         verdict: Some(Verdict {
