@@ -89,6 +89,9 @@ missing_controllers = "warn"
 [network]
 $network
 
+[agent]
+logs_directory = "$NODE_WORK/pod-logs"
+
 [registry]
 certs_directories = ["$NODE_WORK/certs.d"]
 auth_files = ["$NODE_WORK/auth.json"]

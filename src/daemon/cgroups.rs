@@ -203,6 +203,11 @@ impl PodCgroups for NodeCgroups {
         let subject = sandbox(sandbox_id);
         let limits = limits(&subject, resources)?;
         let pod = self.pod(parent, sandbox_id)?;
+        if let Some(unit) = pod.unit() {
+            // The files of a scope are systemd's, which may write them anew at any reload (decision 0052).
+            tracing::debug!(id = sandbox_id, unit = %unit.scope, "no limits for a pod as a whole");
+            return Ok(());
+        }
         let warnings = change(subject, move || pod.limit(&limits)).await?;
         warn(sandbox_id, &warnings);
         Ok(())

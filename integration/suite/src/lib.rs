@@ -1,6 +1,7 @@
 //! What the integration tests share: a node in a box (`node`), crictl in it
-//! (`crictl`), the requests they send (`request`), an image of their own (`image`), the daemon's system
-//! calls (`trace`), a real kubelet (`kubelet`), a reboot (`reboot`) and what a node holds (`inventory`). The tests are in `tests/` and run against Carpel, or against
+//! (`crictl`), the agent of manifests (`agent`), the requests they send (`request`), an image of their own (`image`), the
+//! daemon's system calls (`trace`), a real kubelet (`kubelet`), a reboot (`reboot`) and what a node holds (`inventory`). The
+//! tests are in `tests/` and run against Carpel, or against
 //! containerd with `RUNTIME=containerd`, which proves the tests.
 //!
 //! Not for: tests of Carpel as a library, and anything that needs no daemon.
@@ -12,6 +13,7 @@
     reason = "a test says what went wrong by panicking, and what it skips by printing"
 )]
 
+pub mod agent;
 pub mod crictl;
 pub mod image;
 pub mod inventory;
