@@ -91,6 +91,15 @@ pub(crate) fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
 }
 
+/// Is a container started again that ended with this code, under this restart policy?
+pub(crate) fn begins_again(policy: &str, exit_code: i32) -> bool {
+    match policy {
+        "Never" => false,
+        "OnFailure" => exit_code != 0,
+        _ => true,
+    }
+}
+
 /// The container of that name in the manifest.
 pub(crate) fn container_of<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
     let spec = pod.spec.as_ref()?;
@@ -290,11 +299,7 @@ impl Decision<'_> {
         if record.state != State::Exited || record.hash != container_hash(container) {
             return true;
         }
-        match self.policy() {
-            "Never" => false,
-            "OnFailure" => record.exit_code != 0,
-            _ => true,
-        }
+        begins_again(self.policy(), record.exit_code)
     }
 
     /// Starts it now, or when it has waited long enough.

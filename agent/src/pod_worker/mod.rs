@@ -29,7 +29,7 @@ mod trouble;
 mod upkeep;
 mod worker;
 
-pub(crate) use decide::{FailedProbe, Health, is_sidecar};
+pub(crate) use decide::{FailedProbe, Health, begins_again, is_sidecar};
 pub(crate) use node::{Node, labels_with, memory, own_addresses};
 #[cfg(test)]
 pub(crate) use observed::tests as observed_tests;

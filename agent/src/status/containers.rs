@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::pod::StatusInputs;
-use crate::pod_worker::{History, Record, State, is_sidecar};
+use crate::pod_worker::{History, Record, State, begins_again, is_sidecar};
 
 /// 128 and SIGKILL: what is said of a container that vanished.
 const VANISHED: i32 = 137;
@@ -44,9 +44,10 @@ fn status(
         Some(history) => observed_status(inputs, container, history),
         None => vanished_status(inputs.previous, container, default_wait),
     };
-    let is_done = is_init
-        && !is_sidecar(container)
-        && terminated(&status.state).is_some_and(|it| it.exit_code == 0);
+    let is_done = terminated(&status.state).is_some_and(|it| {
+        let is_initialized = is_init && !is_sidecar(container) && it.exit_code == 0;
+        is_initialized || !begins_again(policy(inputs, container), it.exit_code)
+    });
     let is_running = status.state.as_ref().is_some_and(|it| it.running.is_some());
     let waits = inputs.waiting.get(name);
     // One that has ended before its start was told has ended.
@@ -65,6 +66,17 @@ fn status(
         false => runs && health.is_started && health.is_ready,
     };
     status
+}
+
+/// When it is started again.
+fn policy<'a>(inputs: &StatusInputs<'a>, container: &Container) -> &'a str {
+    let of_pod = inputs.pod.spec.as_ref();
+    match is_sidecar(container) {
+        true => "Always",
+        false => of_pod
+            .and_then(|spec| spec.restart_policy.as_deref())
+            .unwrap_or("Always"),
+    }
 }
 
 /// The id without the runtime's name.

@@ -127,6 +127,31 @@ fn phases_follow_the_containers() {
 }
 
 #[test]
+fn one_that_could_not_be_started_waits_only_if_it_is_started_again() {
+    let case = Case {
+        waiting: BTreeMap::from([(
+            "main".to_owned(),
+            Waiting {
+                reason: "RunContainerError".to_owned(),
+                message: "no such program".to_owned(),
+            },
+        )]),
+        ..Case::default()
+    };
+    let state = |policy| {
+        let observed = observed(&[("main", State::Exited, 128)]);
+        let status = case.status(&pod(policy, json!([])), &observed);
+        let containers = status.container_statuses.unwrap();
+        containers[0].state.clone().unwrap()
+    };
+    assert_eq!(state("Never").terminated.unwrap().exit_code, 128);
+    for policy in ["Always", "OnFailure"] {
+        let reason = state(policy).waiting.unwrap().reason;
+        assert_eq!(reason.as_deref(), Some("RunContainerError"), "{policy}");
+    }
+}
+
+#[test]
 fn a_running_pod_is_ready_in_all_ways() {
     let pod = pod("Always", json!([]));
     let status = Case::default().status(&pod, &observed(&[("main", State::Running, 0)]));

@@ -2,24 +2,42 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::print_stdout,
-    reason = "a test says what went wrong by panicking, and shows its table by printing"
+    reason = "a test says what went wrong by panicking"
 )]
 
-#[path = "kubelet_pods/behaviours.rs"]
-mod behaviours;
-#[path = "kubelet_pods/isolation.rs"]
-mod isolation;
-#[path = "kubelet_pods/life.rs"]
-mod life;
-#[path = "kubelet_pods/manifest.rs"]
-mod manifest;
-#[path = "kubelet_pods/volumes.rs"]
-mod volumes;
+mod pod_behaviours;
 
-use behaviours::{Behaviour, Scene};
-use carpel_integration::kubelet::Kubelet;
+use carpel_integration::kubelet::{Kubelet, full_name};
 use carpel_integration::node::Node;
+use pod_behaviours::scene::{PodRunner, Scene};
+use serde_json::Value;
+
+impl PodRunner for Kubelet<'_> {
+    fn apply(&self, pod: &Value) {
+        Kubelet::apply(self, pod);
+    }
+
+    fn remove(&self, name: &str) {
+        Kubelet::remove(self, name);
+    }
+
+    fn pod(&self, name: &str) -> Option<Value> {
+        Kubelet::pod(self, name)
+    }
+
+    fn logs(&self, name: &str) -> String {
+        let output = self.kubectl(&["logs", &full_name(name), "--all-containers"]);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn full_name(&self, name: &str) -> String {
+        full_name(name)
+    }
+
+    fn node_name(&self) -> &'static str {
+        "node"
+    }
+}
 
 #[test]
 fn root_pods_of_a_kubelet_do_what_their_manifests_say() {
@@ -30,15 +48,7 @@ fn root_pods_of_a_kubelet_do_what_their_manifests_say() {
         return;
     };
     let scene = Scene::new(&node, &kubelet);
-    let behaviours: Vec<Behaviour> = [
-        life::behaviours(&scene),
-        volumes::behaviours(&scene),
-        isolation::behaviours(&scene),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    behaviours::show(&scene, &behaviours);
+    scene.show(&pod_behaviours::all(&scene));
     kubelet.remove_all_by_itself();
     drop(kubelet);
     node.finish();

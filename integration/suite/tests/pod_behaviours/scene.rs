@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use carpel_integration::kubelet::Kubelet;
 use carpel_integration::node::Node;
 use carpel_integration::table::{Table, Verdict};
 use carpel_integration::wait::try_for;
@@ -12,11 +11,31 @@ use serde_json::Value;
 /// For what a kubelet does of its own accord, with thirty pods on two cores.
 const SOON: Duration = Duration::from_secs(45);
 
+/// Who runs pods.
+pub(crate) trait PodRunner {
+    /// Has a pod run, or another one in its place.
+    fn apply(&self, pod: &Value);
+
+    /// Has it end.
+    fn remove(&self, name: &str);
+
+    /// What is said of it.
+    fn pod(&self, name: &str) -> Option<Value>;
+
+    /// What its containers said.
+    fn logs(&self, name: &str) -> String;
+
+    /// The name that it gets.
+    fn full_name(&self, name: &str) -> String;
+
+    /// The name of the node.
+    fn node_name(&self) -> &str;
+}
+
 /// Where the behaviours are shown.
-#[derive(Debug)]
 pub(crate) struct Scene<'node> {
     pub(crate) node: &'node Node,
-    pub(crate) kubelet: &'node Kubelet<'node>,
+    pub(crate) runner: &'node dyn PodRunner,
     /// A folder of the node that pods can have by hostPath.
     pub(crate) shared: PathBuf,
 }
@@ -43,12 +62,12 @@ pub(crate) enum Check {
 }
 
 impl<'node> Scene<'node> {
-    pub(crate) fn new(node: &'node Node, kubelet: &'node Kubelet<'node>) -> Self {
+    pub(crate) fn new(node: &'node Node, runner: &'node dyn PodRunner) -> Self {
         let shared = node.work.join("shared");
         std::fs::create_dir(&shared).unwrap();
         Self {
             node,
-            kubelet,
+            runner,
             shared,
         }
     }
@@ -57,7 +76,7 @@ impl<'node> Scene<'node> {
         let name = name_of(pod);
         let mut last = Value::Null;
         let found = try_for(SOON, || {
-            last = self.kubelet.pod(name).unwrap_or_default();
+            last = self.runner.pod(name).unwrap_or_default();
             is_so(&last).then(|| last.clone())
         });
         found.ok_or_else(|| format!("it is {}", last["status"]))
@@ -76,14 +95,10 @@ impl<'node> Scene<'node> {
                 if found["status"]["phase"] == phase {
                     return Ok(());
                 }
-                let name = carpel_integration::kubelet::full_name(name_of(pod));
-                let said = self
-                    .kubelet
-                    .kubectl(&["logs", &name, "--all-containers", "--prefix"]);
                 Err(format!(
                     "it is {}; it said: {}",
                     found["status"],
-                    String::from_utf8_lossy(&said.stdout)
+                    self.runner.logs(name_of(pod))
                 ))
             }
             Check::Ready => self.wait(pod, is_ready).map(drop),
@@ -95,7 +110,7 @@ impl<'node> Scene<'node> {
             Check::Status(is_so) => self.wait(pod, is_so).map(drop),
             Check::RemovedLeaves(file, text) => {
                 self.wait(pod, is_ready)?;
-                self.kubelet.remove(name_of(pod));
+                self.runner.remove(name_of(pod));
                 let file = self.shared.join(file);
                 let mut last = String::new();
                 let found = try_for(SOON, || {
@@ -106,25 +121,25 @@ impl<'node> Scene<'node> {
             }
         }
     }
+
+    /// Applies all pods, checks each, and prints the table.
+    ///
+    /// # Panics
+    ///
+    /// When one of them is not as it should be, after all have been looked at.
+    pub(crate) fn show(&self, behaviours: &[Behaviour]) {
+        for behaviour in behaviours {
+            self.runner.apply(&behaviour.pod);
+        }
+        let mut table = Table::default();
+        for behaviour in behaviours {
+            table.row(behaviour.what, self.check(behaviour));
+        }
+        table.finish();
+    }
 }
 
-/// Applies all pods, checks each, and prints the table.
-///
-/// # Panics
-///
-/// When one of them is not as it should be, after all have been looked at.
-pub(crate) fn show(scene: &Scene<'_>, behaviours: &[Behaviour]) {
-    for behaviour in behaviours {
-        scene.kubelet.apply(&behaviour.pod);
-    }
-    let mut table = Table::default();
-    for behaviour in behaviours {
-        table.row(behaviour.what, scene.check(behaviour));
-    }
-    table.finish();
-}
-
-pub(crate) fn name_of(pod: &Value) -> &str {
+fn name_of(pod: &Value) -> &str {
     pod["metadata"]["name"].as_str().unwrap()
 }
 

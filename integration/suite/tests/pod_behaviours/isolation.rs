@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::behaviours::{Behaviour, Check, Scene};
 use super::manifest::{container, judge};
+use super::scene::{Behaviour, Check};
 
-pub(crate) fn behaviours(_scene: &Scene<'_>) -> Vec<Behaviour> {
+pub(crate) fn behaviours() -> Vec<Behaviour> {
     let mut all = namespaces();
     all.extend(rights());
     all

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::behaviours::{Behaviour, Check, Scene, first_container, is_ready};
 use super::manifest::{container, judge, pod, server};
+use super::scene::{Behaviour, Check, Scene, first_container, is_ready};
 
 const SLEEP: &str = "sleep 1000 & wait";
 

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::behaviours::{Behaviour, Check, Scene};
 use super::manifest::{judge, server};
+use super::scene::{Behaviour, Check, Scene};
 
 pub(crate) fn behaviours(scene: &Scene<'_>) -> Vec<Behaviour> {
     let mut all = host_paths(scene);
-    all.extend(downward());
+    all.extend(downward(scene));
     all.push(Behaviour {
         what: "an emptyDir of medium Memory is a tmpfs of its size",
         pod: judge(
@@ -83,7 +83,7 @@ fn host_paths(scene: &Scene<'_>) -> Vec<Behaviour> {
     ]
 }
 
-fn downward() -> Vec<Behaviour> {
+fn downward(scene: &Scene<'_>) -> Vec<Behaviour> {
     let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     let labels =
         json!({ "items": [{ "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } }] });
@@ -92,7 +92,11 @@ fn downward() -> Vec<Behaviour> {
             what: "environment variables tell name, namespace, node and address",
             pod: judge(
                 "told",
-                "test $NAME.$NAMESPACE.$NODE = told-node.default.node; ip address show eth0 | grep \" $IP/\"",
+                &format!(
+                    "test $NAME.$NAMESPACE.$NODE = {}.default.{}; ip address show eth0 | grep \" $IP/\"",
+                    scene.runner.full_name("told"),
+                    scene.runner.node_name(),
+                ),
                 &json!({ "main": { "env": [
                     field("NAME", "metadata.name"),
                     field("NAMESPACE", "metadata.namespace"),
