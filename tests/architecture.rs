@@ -48,8 +48,9 @@ const MEETINGS: &[(&str, &str)] = &[
 const SAFETY_CHARACTERS_MIN: usize = 40;
 
 /// Scripts of tests that run in a machine of their own.
-const SCRIPTS: [&str; 3] = [
+const SCRIPTS: [&str; 4] = [
     "integration/uml/pods",
+    "integration/uml/scopes",
     "integration/kernel/pods",
     "integration/kernel/labels",
 ];
