@@ -69,7 +69,10 @@ fn root_pods_of_the_agent_do_what_their_manifests_say() {
     behaviours.extend(objects());
     behaviours.extend(volumes());
     scene.show(&behaviours);
-    agent.tell(&["delete", "pods", "--all", "--timeout=120s"]);
+    let pods = agent.ask(&["get", "pods", "-o", "name"]);
+    let mut delete = vec!["delete", "--timeout=120s"];
+    delete.extend(pods.lines());
+    agent.tell(&delete);
     agent.assert_nothing_left();
     drop(agent);
     node.finish();
