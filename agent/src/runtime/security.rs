@@ -108,13 +108,14 @@ pub(crate) fn verify_non_root(
     match (merged.run_as_user, image.uid) {
         (Some(0), _) => Err(RootUser::RunAsUser { pod, container }),
         (Some(_), _) => Ok(()),
-        (None, Some(0)) => Err(RootUser::Image { pod, container }),
         (None, None) if !image.name.is_empty() => Err(RootUser::Name {
             user: image.name.clone(),
             pod,
             container,
         }),
-        (None, _) => Ok(()),
+        // An image that says nothing runs as root (kubelet, `getImageUser`).
+        (None, Some(0) | None) => Err(RootUser::Image { pod, container }),
+        (None, Some(_)) => Ok(()),
     }
 }
 
@@ -363,10 +364,13 @@ mod tests {
             refused(json!({ "runAsUser": 0 }), &image(None, "")).unwrap(),
             format!("container's runAsUser breaks non-root policy {of}")
         );
-        assert_eq!(
-            refused(json!({}), &image(Some(0), "")).unwrap(),
-            format!("container has runAsNonRoot and image will run as root {of}")
-        );
+        for uid in [Some(0), None] {
+            assert_eq!(
+                refused(json!({}), &image(uid, "")).unwrap(),
+                format!("container has runAsNonRoot and image will run as root {of}")
+            );
+        }
+        assert_eq!(refused(json!({}), &image(Some(7), "")), None);
         assert_eq!(
             refused(json!({}), &image(None, "app")).unwrap(),
             format!(

@@ -9,7 +9,7 @@
 mod pod_behaviours;
 
 use carpel_integration::agent::Agent;
-use carpel_integration::node::Node;
+use carpel_integration::node::{Node, Runtime};
 use carpel_integration::request::BUSYBOX;
 use pod_behaviours::manifest::{judge, server};
 use pod_behaviours::scene::{Behaviour, Check, PodRunner, Scene};
@@ -68,6 +68,11 @@ fn root_pods_of_the_agent_do_what_their_manifests_say() {
     let mut behaviours = pod_behaviours::all(&scene);
     behaviours.extend(objects());
     behaviours.extend(volumes());
+    if node.runtime == Runtime::Containerd {
+        // What containerd 1.6 does not have; the names of the pods.
+        let missing = ["usr1", "users", "image"];
+        behaviours.retain(|it| !missing.contains(&it.pod["metadata"]["name"].as_str().unwrap()));
+    }
     scene.show(&behaviours);
     let pods = agent.ask(&["get", "pods", "-o", "name"]);
     let mut delete = vec!["delete", "--timeout=120s"];
