@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::sections::absolute;
+use super::paths::absolute;
 
 /// The handler that is always there.
 const BUILT_IN: &str = "carpel";

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::agent::AgentSection;
+use super::paths::{absolute, all_absolute, maybe_absolute, some_absolute};
 use super::runtime::{RuntimeSection, known_default};
 use crate::network::{Ipv4Subnet, Ipv6Subnet};
 
@@ -486,96 +488,6 @@ impl Default for TracesSection {
     }
 }
 
-/// `[agent]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AgentSection {
-    /// Does it run, unless this is a node of a cluster?
-    pub enabled: bool,
-    /// A folder of manifests that is kept applied; `None` means that there is none.
-    #[serde(
-        deserialize_with = "maybe_absolute",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub manifests_directory: Option<PathBuf>,
-    /// The logs of its pods.
-    #[serde(deserialize_with = "absolute")]
-    pub logs_directory: PathBuf,
-    /// The node's name; `None` means the host's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub node_name: Option<String>,
-    /// The node's labels.
-    pub node_labels: Vec<NodeLabel>,
-}
-
-impl Default for AgentSection {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            manifests_directory: None,
-            logs_directory: "/var/log/pods".into(),
-            node_name: None,
-            node_labels: Vec::new(),
-        }
-    }
-}
-
-/// A label of the node, written `KEY=VALUE`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct NodeLabel {
-    /// Its key.
-    pub key: String,
-    /// Its value; it may be empty.
-    pub value: String,
-}
-
-impl TryFrom<String> for NodeLabel {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        match text.split_once('=') {
-            Some((key, value)) if !key.is_empty() => Ok(Self {
-                key: key.to_owned(),
-                value: value.to_owned(),
-            }),
-            _ => Err("a label of a node is KEY=VALUE"),
-        }
-    }
-}
-
-impl From<NodeLabel> for String {
-    fn from(label: NodeLabel) -> Self {
-        format!("{}={}", label.key, label.value)
-    }
-}
-
-/// A path that does not depend on where the daemon was started.
-pub(super) fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
-    check_absolute(PathBuf::deserialize(deserializer)?)
-}
-
-fn all_absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
-    let paths = Vec::<PathBuf>::deserialize(deserializer)?;
-    paths.into_iter().map(check_absolute).collect()
-}
-
-fn check_absolute<E: serde::de::Error>(path: PathBuf) -> Result<PathBuf, E> {
-    if path.is_absolute() {
-        Ok(path)
-    } else {
-        Err(E::custom(format_args!("{path:?} is not an absolute path")))
-    }
-}
-
-/// At least one path that does not depend on where the daemon was started.
-fn some_absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
-    match all_absolute(deserializer)? {
-        none if none.is_empty() => Err(serde::de::Error::custom("at least one path is needed")),
-        paths => Ok(paths),
-    }
-}
-
 /// A certificate without its key, or a key without its certificate, is a mistake.
 fn whole_tls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StreamingSection, D::Error> {
     let section = StreamingSection::deserialize(deserializer)?;
@@ -586,8 +498,4 @@ fn whole_tls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StreamingSect
             "tls_certificate_file and tls_key_file belong together: one is missing",
         ))
     }
-}
-
-fn maybe_absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
-    absolute(deserializer).map(Some)
 }
