@@ -1,35 +1,35 @@
 //! The door of the domain: what `cri/` calls. Each request is handed to its pod's driver, or answered from memory.
+//!
+//! What looks into containers is in `streams`, what they use in `statistics`.
+
+mod statistics;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::activity::Activity;
 use super::admission::Request;
-use super::attach::{self, Attachment};
 use super::driver::Driver;
 use super::error::{PodError, PodErrorKind, Subject, no_container, no_sandbox};
 use super::events::{Events, PodEvents};
-use super::exec_stream::{self, RunningExec};
 use super::index::{Index, Reservation};
 use super::log_state::LogState;
-use super::metrics::{self, SandboxFigures};
 use super::parts::Parts;
 use super::procedure::{Context, SHIM_PATIENCE, shim_error};
-use super::process_streams::WantedStreams;
 use super::record::PodDirectories;
 use super::sandbox_state::{Container, Pod, SandboxPhase};
 use super::slot::{PodSlot, Reply};
 use super::statistics::Rates;
 use super::view::{
-    ContainerFilter, ContainerState, ContainerStatistics, ContainerView, ExecCommand, ExecOutput,
-    PodSnapshot, RuntimeReport, SandboxFilter, SandboxStatistics, SandboxView, UserView,
+    ContainerFilter, ContainerState, ContainerView, PodSnapshot, RuntimeReport, SandboxFilter,
+    SandboxView, UserView,
 };
-use super::{clock, exec, identifier, port_forward, recovery, run_sandbox, statistics};
+use super::{clock, identifier, recovery, run_sandbox};
 use crate::oci::{ContainerConfig, LinuxResources, PodResources, SandboxConfig};
 
 /// All sandboxes and containers of the node. Cheap to clone.
@@ -279,65 +279,6 @@ impl Pods {
         views
     }
 
-    /// CRI ExecSync. It is carried out even if the caller leaves.
-    ///
-    /// # Errors
-    /// `FailedPrecondition` unless the container runs, `DeadlineExceeded` if the command was killed at its deadline,
-    /// `InvalidArgument` if it cannot be executed.
-    pub async fn exec_sync(&self, id: &str, command: ExecCommand) -> Result<ExecOutput, PodError> {
-        let (id, slot) = self.container(id)?;
-        let context = self.context(slot);
-        let subject = Subject::Container(id.clone());
-        match tokio::spawn(exec::exec_sync(context, id, command)).await {
-            Ok(result) => result,
-            Err(error) => {
-                Err(PodError::new(PodErrorKind::Internal, subject, "execute").caused_by(error))
-            }
-        }
-    }
-
-    /// CRI Exec: starts the command, for a client that takes its streams.
-    ///
-    /// # Errors
-    /// As [`Pods::exec_sync`], but for the deadline.
-    pub async fn exec(
-        &self,
-        id: &str,
-        command: ExecCommand,
-        wanted: WantedStreams,
-    ) -> Result<RunningExec, PodError> {
-        let (id, slot) = self.container(id)?;
-        exec_stream::start(self.context(slot), id, command, wanted).await
-    }
-
-    /// CRI Attach: a client at the streams of the container's first process.
-    ///
-    /// # Errors
-    /// `FailedPrecondition` unless the container runs.
-    pub async fn attach(&self, id: &str, wanted: WantedStreams) -> Result<Attachment, PodError> {
-        let (id, slot) = self.container(id)?;
-        attach::attach(self.context(slot), id, wanted).await
-    }
-
-    /// CRI PortForward: a connection to a port in the sandbox's network.
-    ///
-    /// # Errors
-    /// `NotFound`; `FailedPrecondition` unless the sandbox is ready; `Unavailable` if nobody listens there.
-    pub async fn connect_to_port(&self, id: &str, port: u16) -> Result<TcpStream, PodError> {
-        let slot = self.index.sandbox(id).ok_or_else(|| no_sandbox(id))?;
-        port_forward::connect(&self.context(slot), port).await
-    }
-
-    /// Refuses a sandbox whose ports cannot be forwarded; the whole id of one whose can.
-    ///
-    /// # Errors
-    /// `NotFound`; `FailedPrecondition` unless the sandbox is ready.
-    pub fn check_port_forward(&self, id: &str) -> Result<String, PodError> {
-        let slot = self.index.sandbox(id).ok_or_else(|| no_sandbox(id))?;
-        port_forward::check(&slot.pod())?;
-        Ok(slot.id.clone())
-    }
-
     /// CRI ReopenContainerLog.
     ///
     /// # Errors
@@ -391,82 +332,6 @@ impl Pods {
     }
 
     // === statistics and status ===
-
-    /// CRI ContainerStats.
-    ///
-    /// # Errors
-    /// `NotFound`, or if the cgroup cannot be read.
-    pub async fn container_statistics(&self, id: &str) -> Result<ContainerStatistics, PodError> {
-        let (id, slot) = self.container(id)?;
-        let pod = slot.pod();
-        let container = visible(&pod, &id).ok_or_else(|| no_container(&id))?;
-        statistics::of_container(&self.parts, &self.rates, &pod, container).await
-    }
-
-    /// CRI ListContainerStats: the running containers that the filter takes. One that ends meanwhile is left out.
-    pub async fn list_container_statistics(
-        &self,
-        filter: &ContainerFilter,
-    ) -> Vec<ContainerStatistics> {
-        let mut all = Vec::new();
-        for slot in self.index.all() {
-            let pod = slot.pod();
-            for container in matching(&pod, filter) {
-                if container.phase.state() != ContainerState::Running {
-                    continue;
-                }
-                match statistics::of_container(&self.parts, &self.rates, &pod, container).await {
-                    Ok(one) => all.push(one),
-                    Err(error) => tracing::debug!(container = %container.id, %error, "not read"),
-                }
-            }
-        }
-        all
-    }
-
-    /// CRI PodSandboxStats.
-    ///
-    /// # Errors
-    /// `NotFound`, or if the cgroup cannot be read.
-    pub async fn sandbox_statistics(&self, id: &str) -> Result<SandboxStatistics, PodError> {
-        let slot = self.index.sandbox(id).ok_or_else(|| no_sandbox(id))?;
-        statistics::of_sandbox(&self.parts, &self.rates, &slot).await
-    }
-
-    /// CRI ListPodSandboxStats: the ready sandboxes that the filter takes.
-    pub async fn list_sandbox_statistics(&self, filter: &SandboxFilter) -> Vec<SandboxStatistics> {
-        let mut all = Vec::new();
-        for slot in self.index.all() {
-            let pod = slot.pod();
-            let wanted = pod.phase == SandboxPhase::Ready
-                && pod.id.starts_with(&filter.id)
-                && has_labels(&pod.config.labels, &filter.labels);
-            if !wanted {
-                continue;
-            }
-            match statistics::of_sandbox(&self.parts, &self.rates, &slot).await {
-                Ok(one) => all.push(one),
-                Err(error) => tracing::debug!(sandbox = %pod.id, %error, "not read"),
-            }
-        }
-        all
-    }
-
-    /// CRI ListPodSandboxMetrics: the ready sandboxes, with their running containers.
-    pub async fn list_sandbox_figures(&self) -> Vec<SandboxFigures> {
-        let mut all = Vec::new();
-        for slot in self.index.all() {
-            let pod = slot.pod();
-            if pod.phase != SandboxPhase::Ready {
-                continue;
-            }
-            match metrics::of_sandbox(&self.parts, &pod).await {
-                Ok(one) => all.push(one),
-                Err(error) => tracing::debug!(sandbox = %pod.id, %error, "not read"),
-            }
-        }
-        all
-    }
 
     /// CRI UpdateRuntimeConfig.
     ///
