@@ -87,6 +87,19 @@ impl Server {
         Ok(())
     }
 
+    /// The sandbox, if it can have a container, with a directory for this one.
+    pub(crate) fn make_place(&self, container_id: &str) -> Outcome<&Sandbox> {
+        let sandbox = self
+            .sandbox
+            .as_ref()
+            .filter(|sandbox| sandbox.infra.is_some());
+        let sandbox = sandbox
+            .ok_or_else(|| wrong_state("create the container", "the sandbox is not ready"))?;
+        exit_record::make_directory(sandbox.directory(), container_id)
+            .step(|| "make the container's directory".into())?;
+        Ok(sandbox)
+    }
+
     fn clone_container(
         &mut self,
         create: &CreateContainer,
@@ -94,14 +107,7 @@ impl Server {
     ) -> Outcome<Container> {
         let process = create.process.as_ref();
         let process = process.ok_or_else(|| invalid("read the process", "it is missing"))?;
-        let sandbox = self
-            .sandbox
-            .as_ref()
-            .filter(|sandbox| sandbox.infra.is_some());
-        let sandbox = sandbox
-            .ok_or_else(|| wrong_state("create the container", "the sandbox is not ready"))?;
-        exit_record::make_directory(sandbox.directory(), &create.container_id)
-            .step(|| "make the container's directory".into())?;
+        let sandbox = self.make_place(&create.container_id)?;
         let cgroup = start::open_cgroup(&create.cgroup)?;
         let streams = if process.terminal {
             start::null_streams()?

@@ -5,7 +5,6 @@ use crate::container::start::Stdin;
 use crate::container::start::Streams;
 use crate::container::state::Container;
 use crate::container::state::Stage;
-use crate::exit_record;
 use crate::external::Deletion;
 use crate::external::External;
 use crate::external::console::Console;
@@ -54,15 +53,7 @@ impl Server {
         let process = process.ok_or_else(|| invalid("read the process", "it is missing"))?;
         let root = create.root.as_ref();
         let root = root.ok_or_else(|| invalid("read the root", "it is missing"))?;
-        let sandbox = self
-            .sandbox
-            .as_ref()
-            .filter(|sandbox| sandbox.infra.is_some());
-        let sandbox = sandbox
-            .ok_or_else(|| wrong_state("create the container", "the sandbox is not ready"))?;
-        exit_record::make_directory(sandbox.directory(), &create.container_id)
-            .step(|| "make the container's directory".into())?;
-        let root_place = sandbox.root_place();
+        let root_place = self.make_place(&create.container_id)?.root_place();
         let pid_file = format!("{}/{PID_FILE}", runtime.bundle);
         ignore(
             rustix::fs::unlink(pid_file.as_str()),
