@@ -56,7 +56,7 @@ test-unit:
 	@$(lane) run unit cargo test --workspace --exclude carpel-integration -- --show-output
 
 .PHONY: integration
-integration: ## run crictl and a real kubelet against RUNTIME=carpel|containerd in nodes in a box
+integration: ## run crictl against RUNTIME=carpel|containerd, and a real kubelet against Carpel, in nodes in a box
 	@$(MAKE) node-$(RUNTIME) kubelet-tools
 	@RUNTIME=$(RUNTIME) $(lane) run integration \
 	    cargo test --package carpel-integration --no-fail-fast -- --show-output --test-threads 2
@@ -65,9 +65,9 @@ integration: ## run crictl and a real kubelet against RUNTIME=carpel|containerd 
 COST_PODS ?= 100
 COST_SECONDS ?= 300
 .PHONY: kubelet
-kubelet: ## run a real kubelet on RUNTIME and print the table of what works, and what COST_PODS idle pods cost
-	@$(MAKE) node-$(RUNTIME) kubelet-tools
-	@RUNTIME=$(RUNTIME) COST_PODS=$(COST_PODS) COST_SECONDS=$(COST_SECONDS) $(lane) run kubelet \
+kubelet: ## run a real kubelet on Carpel and print the table of what works, and what COST_PODS idle pods cost
+	@$(MAKE) node-carpel kubelet-tools
+	@COST_PODS=$(COST_PODS) COST_SECONDS=$(COST_SECONDS) $(lane) run kubelet \
 	    cargo test --package carpel-integration --no-fail-fast $(addprefix --test kubelet_,pods endpoints faults cost) \
 	    -- --show-output --test-threads 1
 

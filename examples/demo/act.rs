@@ -191,12 +191,12 @@ fn lifecycle(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
         "pod/lifecycle",
     ];
     run(stage.carpel().args(words))?;
-    let script = "cat /work/index.html /work/started";
+    let script = "cat /site/index.html /site/started";
     let words = ["exec", "--sync", "lifecycle", "--", "sh", "-c", script];
     show(stage, screen, &words)?;
     show(stage, screen, &["get", "pods", "lifecycle"])?;
     screen.say("It runs, but /ready is not there yet: the readiness probe says no.");
-    let words = ["exec", "--sync", "lifecycle", "--", "touch", "/work/ready"];
+    let words = ["exec", "--sync", "lifecycle", "--", "touch", "/site/ready"];
     show(stage, screen, &words)?;
     let start = Instant::now();
     show(
