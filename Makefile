@@ -71,6 +71,12 @@ kubelet: ## run a real kubelet on Carpel and print the table of what works, and 
 	    cargo test --package carpel-integration --no-fail-fast $(addprefix --test kubelet_,pods endpoints faults cost) \
 	    -- --show-output --test-threads 1
 
+.PHONY: cluster
+cluster: ## run a cluster of one node on Carpel (API server, etcd, kubelet, kubectl) and print the table of what works
+	@$(MAKE) node-carpel cluster-tools
+	@$(lane) run cluster cargo test --package carpel-integration --test cluster \
+	    -- --ignored --show-output --test-threads 1
+
 .PHONY: soak-network
 soak-network: ## 500 pods with a network up and down, then again with the daemon killed at random moments
 	@$(MAKE) node-carpel
@@ -188,6 +194,18 @@ $(tools)/.kubelet: $(tool_sources)
 	version="$$("$$go" list -m -f '{{.Version}}' k8s.io/kubernetes)"; \
 	"$$go" build -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$version" -o bin/ \
 	    k8s.io/kubernetes/cmd/kubelet k8s.io/kubernetes/cmd/kubectl ./cmd/kubelet-api
+	@touch $@
+
+.PHONY: cluster-tools
+cluster-tools: kubelet-tools $(tools)/.cluster ## build etcd, the control plane and kubeadm, once; this takes many minutes
+
+$(tools)/.cluster: $(tool_sources)
+	@echo "building etcd, API server, controller manager, scheduler and kubeadm (once: many minutes)"
+	@go="$$($(need) go)"; cd integration/tools; export CGO_ENABLED=0; \
+	version="$$("$$go" list -m -f '{{.Version}}' k8s.io/kubernetes)"; \
+	"$$go" build -ldflags '-s -w' -o bin/etcd go.etcd.io/etcd/server/v3; \
+	"$$go" build -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$version" -o bin/ \
+	    $(addprefix k8s.io/kubernetes/cmd/,kube-apiserver kube-controller-manager kube-scheduler kubeadm)
 	@touch $@
 
 .PHONY: check fmt

@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::kubelet_process::KubeletProcess;
 use crate::node::Node;
-use crate::node::Runtime;
-use crate::node::repository;
 use crate::request::write_new;
 use crate::wait::try_for;
 use crate::wait::wait_for;
@@ -30,7 +29,7 @@ const API: &str = "127.0.0.1:8001";
 #[derive(Debug)]
 pub struct Kubelet<'node> {
     node: &'node Node,
-    work: PathBuf,
+    process: KubeletProcess<'node>,
     api: Child,
     evented: bool,
 }
@@ -40,24 +39,8 @@ impl<'node> Kubelet<'node> {
     /// listing each second.
     #[must_use]
     pub fn start(node: &'node Node, evented: bool) -> Option<Self> {
-        if node.runtime == Runtime::Containerd {
-            // The kubelet asks for what is cgroup v2's alone, and runc 1.1 takes a hybrid host for cgroup v1.
-            println!("SKIP a kubelet that sees cgroup v2 needs a runtime that does");
-            return None;
-        }
-        for program in ["kubelet", "kubectl", "kubelet-api"] {
-            let file = repository().join("integration/tools/bin").join(program);
-            if !file.exists() {
-                println!("SKIP {} is missing: run make kubelet", file.display());
-                return None;
-            }
-        }
-        // An address that the kubelet takes for the node's: it is on the loopback interface of the node alone.
-        let address = node
-            .command("ip")
-            .args(["address", "replace", "10.99.0.1/32", "dev", "lo"])
-            .status();
-        assert!(address.unwrap().success());
+        let programs = ["kubelet", "kubectl", "kubelet-api"];
+        let process = KubeletProcess::prepare(node, "kubelet-tools", &programs)?;
         let log = std::fs::File::create(node.work.join("kubelet-api.log")).unwrap();
         let api = node
             .command("kubelet-api")
@@ -69,7 +52,7 @@ impl<'node> Kubelet<'node> {
             .unwrap();
         let kubelet = Self {
             node,
-            work: node.work.join("kubelet"),
+            process,
             api,
             evented,
         };
@@ -79,14 +62,8 @@ impl<'node> Kubelet<'node> {
 
     /// Starts the kubelet after [`Self::kill`], and waits until it answers.
     pub fn start_again(&self) {
-        let status = self
-            .node
-            .command(repository().join("integration/kubelet/start"))
-            .arg(&self.work)
-            .env("EVENTED_PLEG", self.evented.to_string())
-            .status()
-            .unwrap();
-        assert!(status.success(), "the kubelet did not start: {status}");
+        let evented = self.evented.to_string();
+        self.process.launch(&[("EVENTED_PLEG", &evented)]);
         let answer = try_for(START_DEADLINE, || {
             let output = self.kubectl(&["get", "--raw", "/kubelet/healthz"]);
             (output.stdout == b"ok").then_some(())
@@ -100,33 +77,26 @@ impl<'node> Kubelet<'node> {
 
     /// Kills the kubelet with SIGKILL, and waits until it has gone.
     pub fn kill(&self) {
-        let pid = std::fs::read_to_string(self.work.join("pid")).unwrap();
-        let pid = pid.trim().parse().unwrap();
-        self.node.signal("KILL", pid);
-        wait_for("the killed kubelet's end", Duration::from_secs(10), || {
-            (!self.node.is_running(pid)).then_some(())
-        });
+        self.process.kill();
     }
 
     /// What it has logged so far.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.node.work.join("kubelet.log")).unwrap()
+        self.process.log()
     }
 
     /// Its errors so far, by klog's first letter.
     #[must_use]
     pub fn errors(&self) -> Vec<String> {
-        let log = self.log();
-        let errors = log.lines().filter(|line| line.starts_with('E'));
-        errors.map(ToOwned::to_owned).collect()
+        self.process.errors()
     }
 
     /// Puts a pod into the folder of static pods, or another one in its place: at once, as a file is renamed.
     pub fn apply(&self, pod: &Value) {
         let name = pod["metadata"]["name"].as_str().unwrap();
         let file = self.manifest(name);
-        let whole = self.work.join(format!("{name}.new"));
+        let whole = self.process.work.join(format!("{name}.new"));
         write_new(&whole, pod.to_string().as_bytes());
         std::fs::rename(whole, file).unwrap();
     }
@@ -152,20 +122,19 @@ impl<'node> Kubelet<'node> {
     }
 
     fn stop_all(&self) {
-        for entry in std::fs::read_dir(self.work.join("manifests")).unwrap() {
+        for entry in std::fs::read_dir(self.process.work.join("manifests")).unwrap() {
             std::fs::remove_file(entry.unwrap().path()).unwrap();
         }
         wait_for("the end of all pods", END_DEADLINE, || {
             self.node.has_no_ready_pod().then_some(())
         });
         wait_for("the end of all volumes", END_DEADLINE, || {
-            let mounts = std::fs::read_to_string(self.node.path_inside("/proc/1/mounts")).unwrap();
-            (!mounts.contains("/kubelet/root/pods/")).then_some(())
+            (!self.process.has_volumes()).then_some(())
         });
     }
 
     fn manifest(&self, name: &str) -> PathBuf {
-        self.work.join(format!("manifests/{name}.json"))
+        self.process.work.join(format!("manifests/{name}.json"))
     }
 
     /// What it says of a pod. A static pod has the node's name behind its own.
@@ -218,7 +187,10 @@ impl<'node> Kubelet<'node> {
         let mut command = self.node.command("kubectl");
         command
             .args(["--server", &format!("http://{API}")])
-            .args(["--cache-dir", self.work.join("cache").to_str().unwrap()])
+            .args([
+                "--cache-dir",
+                self.process.work.join("cache").to_str().unwrap(),
+            ])
             .args(arguments);
         command
     }
@@ -267,17 +239,6 @@ pub fn full_name(name: &str) -> String {
 
 impl Drop for Kubelet<'_> {
     fn drop(&mut self) {
-        if let Ok(pid) = std::fs::read_to_string(self.work.join("pid"))
-            && let Ok(pid) = pid.trim().parse()
-            && self.node.is_running(pid)
-        {
-            self.node.signal("KILL", pid);
-        }
-        let root = self.work.join("root");
-        let unmounted = self.node.command("umount").arg("--lazy").arg(root).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            println!("the folder of the kubelet could not be unmounted");
-        }
         drop(self.api.stdin.take());
         if let Err(error) = self.api.wait() {
             println!("kubelet-api could not be waited for: {error}");

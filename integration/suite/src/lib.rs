@@ -14,10 +14,12 @@
 )]
 
 pub mod agent;
+pub mod cluster;
 pub mod crictl;
 pub mod image;
 pub mod inventory;
 pub mod kubelet;
+pub mod kubelet_process;
 pub mod node;
 pub mod reboot;
 pub mod request;

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use carpel_integration::node::Node;
-use carpel_integration::table::{Table, Verdict};
+use carpel_integration::table::{Table, Verdict, expect};
 use carpel_integration::wait::try_for;
 use serde_json::Value;
 
 /// For what a kubelet does of its own accord, with thirty pods on two cores.
 const SOON: Duration = Duration::from_secs(45);
+
+/// For what must not happen: a pod starts in less when nothing holds it up.
+const A_WHILE: Duration = Duration::from_secs(10);
 
 /// Who runs pods.
 pub(crate) trait PodRunner {
@@ -55,6 +58,8 @@ pub(crate) enum Check {
     Ready,
     /// The first container waits with this reason.
     Waits(&'static str),
+    /// The pod is not started, as what it asks for cannot be had: it is still so when all others have been seen.
+    Held,
     /// Something of its own, once it is so.
     Status(fn(&Value) -> bool),
     /// After the pod is removed, this file of the shared folder has this text.
@@ -107,6 +112,11 @@ impl<'node> Scene<'node> {
                     first_container(pod)["state"]["waiting"]["reason"] == reason
                 })
                 .map(drop),
+            Check::Held => {
+                let found = self.runner.pod(name_of(pod)).unwrap_or_default();
+                let reason = &first_container(&found)["state"]["waiting"]["reason"];
+                expect(reason == "ContainerCreating", &found["status"])
+            }
             Check::Status(is_so) => self.wait(pod, is_so).map(drop),
             Check::RemovedLeaves(file, text) => {
                 self.wait(pod, is_ready)?;
@@ -132,7 +142,17 @@ impl<'node> Scene<'node> {
             self.runner.apply(&behaviour.pod);
         }
         let mut table = Table::default();
-        for behaviour in behaviours {
+        let (held, others): (Vec<_>, Vec<_>) = behaviours
+            .iter()
+            .partition(|behaviour| matches!(behaviour.check, Check::Held));
+        for behaviour in others {
+            table.row(behaviour.what, self.check(behaviour));
+        }
+        if !held.is_empty() {
+            let never = || None::<()>;
+            assert_eq!(try_for(A_WHILE, never), None);
+        }
+        for behaviour in held {
             table.row(behaviour.what, self.check(behaviour));
         }
         table.finish();

@@ -1,5 +1,9 @@
 //! Volumes and what a pod is told of itself. Projected volumes, of any source, are not for a kubelet without an API server.
 
+use std::path::Path;
+
+use carpel_integration::request::write_new;
+use rustix::fs::{CWD, FileType};
 use serde_json::{Value, json};
 
 use super::manifest::{judge, server};
@@ -30,56 +34,126 @@ fn one(volume: &Value, at: &str) -> Value {
     json!({ "volumes": [volume], "main": { "volumeMounts": [{ "name": "v", "mountPath": at }] } })
 }
 
+/// Each type of hostPath, with what it is and with what it is not.
 fn host_paths(scene: &Scene<'_>) -> Vec<Behaviour> {
-    let of = |kind: &str, name: &str| json!({ "hostPath": { "path": scene.shared.join(name), "type": kind } });
+    let of =
+        |kind: &str, path: &Path| one(&json!({ "hostPath": { "path": path, "type": kind } }), "/h");
+    let shared = |name: &str| scene.shared.join(name);
+    let (file, block) = (shared("a-file"), shared("a-block-device"));
+    write_new(&file, b"text");
+    // A device that no driver has: it can be found, and not be opened.
+    rustix::fs::mknodat(
+        CWD,
+        &block,
+        FileType::BlockDevice,
+        0o600.into(),
+        rustix::fs::makedev(240, 0),
+    )
+    .unwrap();
+    let socket = &scene.node.socket;
+    let device = Path::new("/dev/null");
+    let finds = |what, name, script, kind, path: &Path| Behaviour {
+        what,
+        pod: judge(name, script, &of(kind, path)),
+        check: Check::Phase("Succeeded"),
+    };
+    let refuses = |what, name, kind, path: &Path| Behaviour {
+        what,
+        pod: server(name, "sleep 1000", &of(kind, path)),
+        check: Check::Held,
+    };
     vec![
-        Behaviour {
-            what: "hostPath DirectoryOrCreate makes the directory",
-            pod: judge(
-                "directory",
-                "test -d /h; touch /h/file",
-                &one(&of("DirectoryOrCreate", "made"), "/h"),
-            ),
-            check: Check::Phase("Succeeded"),
-        },
-        Behaviour {
-            what: "hostPath FileOrCreate makes the file",
-            pod: judge(
-                "file",
-                "test -f /h; echo text >/h",
-                &one(&of("FileOrCreate", "made-file"), "/h"),
-            ),
-            check: Check::Phase("Succeeded"),
-        },
-        Behaviour {
-            what: "hostPath Socket finds the runtime's own",
-            pod: judge(
-                "socket",
-                "test -S /h",
-                &one(
-                    &json!({ "hostPath": { "path": scene.node.socket, "type": "Socket" } }),
-                    "/h",
-                ),
-            ),
-            check: Check::Phase("Succeeded"),
-        },
-        Behaviour {
-            what: "hostPath CharDevice finds a device",
-            pod: judge(
-                "device",
-                "test -c /h",
-                &one(
-                    &json!({ "hostPath": { "path": "/dev/null", "type": "CharDevice" } }),
-                    "/h",
-                ),
-            ),
-            check: Check::Phase("Succeeded"),
-        },
-        Behaviour {
-            what: "hostPath Directory that is not there holds the pod up",
-            pod: server("missing", "", &one(&of("Directory", "none"), "/h")),
-            check: Check::Waits("ContainerCreating"),
-        },
+        finds(
+            "hostPath DirectoryOrCreate makes the directory",
+            "directory-made",
+            "test -d /h; touch /h/file",
+            "DirectoryOrCreate",
+            &shared("made"),
+        ),
+        finds(
+            "hostPath Directory finds a directory",
+            "directory",
+            "test -d /h",
+            "Directory",
+            &scene.shared,
+        ),
+        finds(
+            "hostPath FileOrCreate makes the file",
+            "file-made",
+            "test -f /h; echo text >/h",
+            "FileOrCreate",
+            &shared("made-file"),
+        ),
+        finds(
+            "hostPath File finds a file",
+            "file",
+            "test $(cat /h) = text",
+            "File",
+            &file,
+        ),
+        finds(
+            "hostPath Socket finds the runtime's own",
+            "socket",
+            "test -S /h",
+            "Socket",
+            socket,
+        ),
+        finds(
+            "hostPath CharDevice finds a device",
+            "character",
+            "test -c /h",
+            "CharDevice",
+            device,
+        ),
+        finds(
+            "hostPath BlockDevice finds a device",
+            "block",
+            "test -b /h",
+            "BlockDevice",
+            &block,
+        ),
+        refuses(
+            "hostPath Directory that is not there holds the pod up",
+            "no-directory",
+            "Directory",
+            &shared("none"),
+        ),
+        refuses(
+            "hostPath DirectoryOrCreate refuses a file",
+            "no-directory-made",
+            "DirectoryOrCreate",
+            &file,
+        ),
+        refuses(
+            "hostPath File refuses a directory",
+            "no-file",
+            "File",
+            &scene.shared,
+        ),
+        refuses(
+            "hostPath FileOrCreate refuses a directory",
+            "no-file-made",
+            "FileOrCreate",
+            &scene.shared,
+        ),
+        refuses(
+            "hostPath Socket refuses a file",
+            "no-socket",
+            "Socket",
+            &file,
+        ),
+        refuses(
+            "hostPath CharDevice refuses a block device",
+            "no-character",
+            "CharDevice",
+            &block,
+        ),
+        refuses(
+            "hostPath BlockDevice refuses a character device",
+            "no-block",
+            "BlockDevice",
+            device,
+        ),
     ]
 }
 
