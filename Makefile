@@ -67,15 +67,19 @@ COST_SECONDS ?= 300
 .PHONY: kubelet
 kubelet: ## run a real kubelet on Carpel and print the table of what works, and what COST_PODS idle pods cost
 	@$(MAKE) node-carpel kubelet-tools
-	@COST_PODS=$(COST_PODS) COST_SECONDS=$(COST_SECONDS) $(lane) run kubelet \
+	@status=0; \
+	COST_PODS=$(COST_PODS) COST_SECONDS=$(COST_SECONDS) $(lane) run kubelet \
 	    cargo test --package carpel-integration --no-fail-fast $(addprefix --test kubelet_,pods endpoints faults cost) \
-	    -- --show-output --test-threads 1
+	    -- --show-output --test-threads 1 || status=1; \
+	integration/kubelet/errors integration/work/kubelet.log || status=1; exit $$status
 
 .PHONY: cluster
 cluster: ## run a cluster of one node on Carpel (API server, etcd, kubelet, kubectl) and print the table of what works
 	@$(MAKE) node-carpel cluster-tools
-	@$(lane) run cluster cargo test --package carpel-integration --test cluster \
-	    -- --ignored --show-output --test-threads 1
+	@status=0; \
+	$(lane) run cluster cargo test --package carpel-integration --test cluster \
+	    -- --ignored --show-output --test-threads 1 || status=1; \
+	integration/kubelet/errors integration/work/cluster.log || status=1; exit $$status
 
 .PHONY: soak-network
 soak-network: ## 500 pods with a network up and down, then again with the daemon killed at random moments

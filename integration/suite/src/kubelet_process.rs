@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::kubelet_errors::sort_out;
 use crate::node::Node;
 use crate::node::Runtime;
 use crate::node::repository;
@@ -55,6 +56,12 @@ impl<'node> KubeletProcess<'node> {
         assert!(status.success(), "the kubelet did not start: {status}");
     }
 
+    /// Whether it runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.pid().is_some_and(|pid| self.node.is_running(pid))
+    }
+
     /// Kills it with SIGKILL, and waits until it has gone.
     pub fn kill(&self) {
         let pid = self.pid().unwrap();
@@ -64,10 +71,10 @@ impl<'node> KubeletProcess<'node> {
         });
     }
 
-    /// What it has logged so far.
+    /// What it has logged so far; nothing before its first start.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.node.work.join("kubelet.log")).unwrap()
+        std::fs::read_to_string(self.node.work.join("kubelet.log")).unwrap_or_default()
     }
 
     /// Its errors so far, by klog's first letter.
@@ -93,7 +100,10 @@ impl<'node> KubeletProcess<'node> {
 
 impl Drop for KubeletProcess<'_> {
     fn drop(&mut self) {
-        let Some(pid) = self.pid() else { return };
+        let Some(pid) = self.pid() else {
+            // It was never started.
+            return;
+        };
         if self.node.is_running(pid) {
             self.node.signal("KILL", pid);
         }
@@ -102,5 +112,21 @@ impl Drop for KubeletProcess<'_> {
         if !unmounted.is_ok_and(|status| status.success()) {
             println!("the folder of the kubelet could not be unmounted");
         }
+        if std::thread::panicking() {
+            return;
+        }
+        let errors = self.errors();
+        let (counts, unexplained) = sort_out(&errors);
+        for (name, count) in counts {
+            // `integration/kubelet/errors` adds these lines up.
+            println!("kubelet's errors: {count:>5}  {name}");
+        }
+        for line in &unexplained {
+            println!("kubelet's error that nothing explains: {line}");
+        }
+        assert!(
+            unexplained.is_empty(),
+            "the kubelet has logged errors that nothing explains"
+        );
     }
 }

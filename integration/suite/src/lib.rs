@@ -19,6 +19,7 @@ pub mod crictl;
 pub mod image;
 pub mod inventory;
 pub mod kubelet;
+pub mod kubelet_errors;
 pub mod kubelet_process;
 pub mod node;
 pub mod reboot;

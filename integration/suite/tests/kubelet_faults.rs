@@ -28,8 +28,13 @@ fn pod(name: &str) -> Value {
         "metadata": { "name": name, "namespace": "default", "labels": { "app": name } },
         "spec": {
             "terminationGracePeriodSeconds": 1,
+            // Mounted by one kubelet, unmounted by the next.
+            "volumes": [{ "name": "v", "emptyDir": { "medium": "Memory" } }],
             "containers": [
-                { "name": "one", "image": BUSYBOX, "command": ["sleep", "100000"] },
+                {
+                    "name": "one", "image": BUSYBOX, "command": ["sleep", "100000"],
+                    "volumeMounts": [{ "name": "v", "mountPath": "/v" }],
+                },
                 { "name": "two", "image": BUSYBOX, "command": ["sleep", "100000"] },
             ],
         },
@@ -250,6 +255,8 @@ fn root_without_a_registry_pods_with_their_images_start() {
     kubelet.apply(&pod("beta"));
     let mut other = pod("gamma");
     other["spec"]["containers"][0]["image"] = json!("registry.k8s.io/pause:3.9");
+    // It has nothing but its own program.
+    other["spec"]["containers"][0]["command"] = Value::Null;
     kubelet.apply(&other);
     kubelet.wait_for_pod("beta", SOON, is_running);
     assert!(!running(&node).contains_key(&full_name("gamma")));

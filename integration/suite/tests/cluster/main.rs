@@ -9,6 +9,7 @@
 )]
 
 mod commands;
+mod limits;
 mod network;
 mod node;
 mod objects;

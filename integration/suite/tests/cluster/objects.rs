@@ -1,5 +1,5 @@
 //! What the controllers of a cluster make of their objects on a node with Carpel, and what pods ask of their node:
-//! deployments, jobs, handlers, ends, restarts of one container, resources of a pod.
+//! deployments, jobs, handlers, ends, restarts of one container.
 
 use std::path::Path;
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn root_objects_of_a_cluster_come_to_life_on_the_node() {
 
 type Look = fn(&Node, &Cluster<'_>) -> Verdict;
 
-const ROWS: [(&str, Look); 11] = [
+const ROWS: [(&str, Look); 10] = [
     (
         "the node tells runtime, version, handlers and features",
         node_object,
@@ -67,10 +67,6 @@ const ROWS: [(&str, Look); 11] = [
     (
         "supplementalGroupsPolicy Strict leaves the image's groups out",
         groups,
-    ),
-    (
-        "resources of a pod as a whole are accepted and told",
-        pod_resources,
     ),
 ];
 
@@ -120,9 +116,10 @@ fn images(_node: &Node, cluster: &Cluster<'_>) -> Verdict {
 
 fn deployment(_node: &Node, cluster: &Cluster<'_>) -> Verdict {
     let template = |script: &str| {
-        let mut pod = server("shop", script, &json!({}));
-        pod["metadata"] = json!({ "labels": { "app": "shop" } });
-        pod
+        json!({
+            "metadata": { "labels": { "app": "shop" } },
+            "spec": server("shop", script, &json!({}))["spec"],
+        })
     };
     let of = |script: &str| {
         json!({
@@ -270,19 +267,5 @@ fn groups(_node: &Node, cluster: &Cluster<'_>) -> Verdict {
     expect(
         *user == json!({ "uid": 1000, "gid": 1000, "supplementalGroups": [1000, 2000] }),
         user,
-    )
-}
-
-fn pod_resources(_node: &Node, cluster: &Cluster<'_>) -> Verdict {
-    let resources = json!({ "requests": { "cpu": "20m", "memory": "16Mi" } });
-    cluster.try_apply(&server(
-        "whole",
-        "sleep 1000",
-        &json!({ "resources": resources }),
-    ))?;
-    let pod = cluster.wait("pod", "whole", SOON, is_ready)?;
-    expect(
-        pod["status"]["qosClass"] == "Burstable" && pod["spec"]["resources"] == resources,
-        &pod["status"],
     )
 }
