@@ -76,10 +76,14 @@ kubelet: ## run a real kubelet on Carpel and print the table of what works, and 
 .PHONY: cluster
 cluster: ## run a cluster of one node on Carpel (API server, etcd, kubelet, kubectl) and print the table of what works
 	@$(MAKE) node-carpel cluster-tools
+	@$(need) uml
 	@status=0; \
 	$(lane) run cluster cargo test --package carpel-integration --test cluster \
-	    -- --ignored --show-output --test-threads 1 || status=1; \
-	integration/kubelet/errors integration/work/cluster.log || status=1; exit $$status
+	    -- --ignored --show-output --test-threads 1 --skip limits:: || status=1; \
+	$(lane) run cluster-limits integration/uml/cluster || status=1; \
+	for lane in cluster cluster-limits; do \
+	    integration/kubelet/errors integration/work/$$lane.log || status=1; \
+	done; exit $$status
 
 .PHONY: soak-network
 soak-network: ## 500 pods with a network up and down, then again with the daemon killed at random moments

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::kubelet_process::KubeletProcess;
+use crate::kubelet_process::are_built;
 use crate::node::Node;
 use crate::node::repository;
 use crate::wait::try_for;
@@ -42,6 +43,12 @@ pub struct Cluster<'node> {
 }
 
 impl<'node> Cluster<'node> {
+    /// Whether all programs are there; if not, prints `SKIP` and the first that is not.
+    #[must_use]
+    pub fn is_built() -> bool {
+        are_built("cluster-tools", &PROGRAMS)
+    }
+
     /// Starts a cluster on a node, or prints `SKIP` and the reason. `kubelet` has fields of the kubelet's configuration,
     /// which come after those of `integration/kubelet/config.yaml`.
     #[must_use]

@@ -27,12 +27,8 @@ impl<'node> KubeletProcess<'node> {
             println!("SKIP a kubelet that sees cgroup v2 needs a runtime that does");
             return None;
         }
-        for program in programs {
-            let file = repository().join("integration/tools/bin").join(program);
-            if !file.exists() {
-                println!("SKIP {} is missing: run make {target}", file.display());
-                return None;
-            }
+        if !are_built(target, programs) {
+            return None;
         }
         // An address that the kubelet takes for the node's: it is on the loopback interface of the node alone.
         let address = node
@@ -96,6 +92,17 @@ impl<'node> KubeletProcess<'node> {
         let text = std::fs::read_to_string(self.work.join("pid")).ok()?;
         text.trim().parse().ok()
     }
+}
+
+/// Whether the named target has built these; if not, prints `SKIP` and the first that is missing.
+pub(crate) fn are_built(target: &str, programs: &[&str]) -> bool {
+    let folder = repository().join("integration/tools/bin");
+    let mut files = programs.iter().map(|program| folder.join(program));
+    let missing = files.find(|file| !file.exists());
+    if let Some(file) = &missing {
+        println!("SKIP {} is missing: run make {target}", file.display());
+    }
+    missing.is_none()
 }
 
 impl Drop for KubeletProcess<'_> {

@@ -33,7 +33,7 @@ fn root_limits_change_and_a_short_node_evicts() {
         .iter()
         .all(|name| controllers.contains(name))
     {
-        println!("SKIP cgroup v2 has only {controllers:?} here: make cluster-limits");
+        println!("SKIP cgroup v2 has only {controllers:?} here: integration/uml/cluster");
         return;
     }
     let Some(cluster) = Cluster::start(&node, &json!({})) else {

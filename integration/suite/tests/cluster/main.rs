@@ -9,6 +9,7 @@
 )]
 
 mod commands;
+mod kubeadm;
 mod limits;
 mod network;
 mod node;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use carpel_integration::cluster::Cluster;
 use carpel_integration::node::Node;
-use carpel_integration::table::{Table, Verdict};
+use carpel_integration::table::{Table, Verdict, expect};
 use carpel_integration::wait::try_for;
 use serde_json::{Value, json};
 
@@ -32,8 +32,9 @@ fn root_a_node_is_not_ready_without_its_runtime() {
     let Some(node) = Node::start_carpel() else {
         return;
     };
-    let events = json!({ "featureGates": { "EventedPLEG": true } });
-    let Some(cluster) = Cluster::start(&node, &events) else {
+    // All that a kubelet can have of a runtime by streams.
+    let streams = json!({ "featureGates": { "EventedPLEG": true, "CRIListStreaming": true } });
+    let Some(cluster) = Cluster::start(&node, &streams) else {
         return;
     };
     cluster.apply(&server("stays", "echo stays; sleep 10000", &json!({})));
@@ -65,11 +66,19 @@ fn root_a_node_is_not_ready_without_its_runtime() {
     table.row(
         "the pod has gone on meanwhile, and is ready again",
         after.and_then(|pod| {
-            carpel_integration::table::expect(
+            expect(
                 container_id(&pod) == before && first_container(&pod)["restartCount"] == 0,
                 &pod["status"],
             )
         }),
+    );
+    let log = cluster.kubelet().log();
+    table.row(
+        "CRIListStreaming: no call of the kubelet is unknown to Carpel",
+        expect(
+            log.contains("\"CRIListStreaming\":true") && !log.contains("falling back"),
+            "it falls back to lists",
+        ),
     );
     table.finish();
     cluster.remove_all();
