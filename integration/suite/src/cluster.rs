@@ -11,7 +11,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::kubelet_process::KubeletProcess;
-use crate::kubelet_process::are_built;
 use crate::node::Node;
 use crate::node::repository;
 use crate::wait::try_for;
@@ -43,12 +42,6 @@ pub struct Cluster<'node> {
 }
 
 impl<'node> Cluster<'node> {
-    /// Whether all programs are there; if not, prints `SKIP` and the first that is not.
-    #[must_use]
-    pub fn is_built() -> bool {
-        are_built("cluster-tools", &PROGRAMS)
-    }
-
     /// Starts a cluster on a node, or prints `SKIP` and the reason. `kubelet` has fields of the kubelet's configuration,
     /// which come after those of `integration/kubelet/config.yaml`.
     #[must_use]
@@ -162,8 +155,21 @@ impl<'node> Cluster<'node> {
     ///
     /// What kubectl said.
     pub fn try_apply(&self, object: &Value) -> Result<(), String> {
+        self.send("apply", object).map(drop)
+    }
+
+    /// Creates an object of any kind, and gives what the API server made of it.
+    ///
+    /// # Errors
+    ///
+    /// What kubectl said.
+    pub fn create(&self, object: &Value) -> Result<Value, String> {
+        self.send("create", object)
+    }
+
+    fn send(&self, verb: &str, object: &Value) -> Result<Value, String> {
         let mut process = self
-            .kubectl_command(&["apply", "--filename", "-"])
+            .kubectl_command(&[verb, "--output", "json", "--filename", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -173,10 +179,10 @@ impl<'node> Cluster<'node> {
         input.write_all(object.to_string().as_bytes()).unwrap();
         drop(input);
         let output = process.wait_with_output().unwrap();
-        if output.status.success() {
-            return Ok(());
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
     }
 
     /// Applies an object of any kind, which must succeed.

@@ -78,6 +78,11 @@ pub const OF_THE_RUNTIME: &[Explanation] = &[
         "Carpel is not running: the kubelet calls again.",
     ),
     explain(
+        "`Skipping pod synchronization … container runtime is down`",
+        &[&["Skipping pod synchronization", "container runtime is down"]],
+        "The same, and the node is not ready until Carpel answers again.",
+    ),
+    explain(
         "`Version from runtime service failed … Canceled`",
         &[&["Version from runtime service failed", "code = Canceled"]],
         "The same: the kubelet connects again.",
@@ -86,6 +91,11 @@ pub const OF_THE_RUNTIME: &[Explanation] = &[
         "`RunPodSandbox from runtime service failed … no CNI configuration`",
         &[&["attach its network: no CNI configuration"]],
         "A pod with a network waits until there is a configuration; the node is not ready meanwhile.",
+    ),
+    explain(
+        "`Error syncing pod, skipping … NetworkReady=false`",
+        &[&["Error syncing pod, skipping", "NetworkReady=false"]],
+        "The same, said of each pod that waits.",
     ),
     explain(
         "`no imagefs label for configured runtime`",
@@ -124,6 +134,10 @@ const OF_OTHERS: &[Explanation] = &[
     by_name(
         "a Secret that is not there",
         &[&["secret", "nobody", "not found"]],
+    ),
+    by_name(
+        "a pod whose volumes the kubelet does not prepare yet",
+        &[&["kube-root-ca.crt", "not registered"]],
     ),
     by_name(
         "a pod that was deleted meanwhile",

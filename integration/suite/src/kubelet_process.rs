@@ -15,6 +15,8 @@ pub struct KubeletProcess<'node> {
     node: &'node Node,
     /// `manifests/`, `pod-logs/`, `root/`, `config.yaml`, `config.d/`.
     pub work: PathBuf,
+    /// How much the kubelets before it on this node have logged.
+    logged_before: usize,
 }
 
 impl<'node> KubeletProcess<'node> {
@@ -37,7 +39,13 @@ impl<'node> KubeletProcess<'node> {
             .status();
         assert!(address.unwrap().success());
         let work = node.work.join("kubelet");
-        Some(Self { node, work })
+        let mut process = Self {
+            node,
+            work,
+            logged_before: 0,
+        };
+        process.logged_before = process.log().len();
+        Some(process)
     }
 
     /// Starts it, with variables that `integration/kubelet/start` reads. It does not answer yet.
@@ -70,7 +78,8 @@ impl<'node> KubeletProcess<'node> {
     /// What it has logged so far; nothing before its first start.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.node.work.join("kubelet.log")).unwrap_or_default()
+        let log = std::fs::read_to_string(self.node.work.join("kubelet.log"));
+        log.unwrap_or_default().split_off(self.logged_before)
     }
 
     /// Its errors so far, by klog's first letter.
@@ -95,7 +104,7 @@ impl<'node> KubeletProcess<'node> {
 }
 
 /// Whether the named target has built these; if not, prints `SKIP` and the first that is missing.
-pub(crate) fn are_built(target: &str, programs: &[&str]) -> bool {
+fn are_built(target: &str, programs: &[&str]) -> bool {
     let folder = repository().join("integration/tools/bin");
     let mut files = programs.iter().map(|program| folder.join(program));
     let missing = files.find(|file| !file.exists());

@@ -1,6 +1,7 @@
 //! The real kubectl by way of the API server: what it says to a container, brings into it and takes from it, and debugging.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use carpel_integration::node::Node;
 use carpel_integration::request::BUSYBOX;
 use carpel_integration::table::{Table, Verdict, expect};
 use carpel_integration::wait::try_for;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::pod_behaviours::manifest::server;
 use crate::pod_behaviours::scene::first_container;
@@ -48,7 +49,7 @@ fn root_kubectl_reaches_containers_through_the_api_server() {
 
 type Look = fn(&Node, &Cluster<'_>) -> Verdict;
 
-const ROWS: [(&str, Look); 14] = [
+const ROWS: [(&str, Look); 15] = [
     ("kubectl exec tells output, errors and the exit code", exec),
     ("kubectl exec of a megabyte there and back", exec_cat),
     ("kubectl exec --tty has a terminal", exec_terminal),
@@ -72,6 +73,10 @@ const ROWS: [(&str, Look); 14] = [
     ),
     ("kubectl describe has the events of a pod's life", events),
     ("metrics of the node through the API server", metrics),
+    (
+        "pressure of a container (PSI), where the kernel has it",
+        pressure,
+    ),
 ];
 
 fn exec(_node: &Node, cluster: &Cluster<'_>) -> Verdict {
@@ -335,4 +340,24 @@ fn metrics(_node: &Node, cluster: &Cluster<'_>) -> Verdict {
         found.ok_or_else(|| format!("{path} has no {wanted}"))?;
     }
     Ok(())
+}
+
+/// KubeletPSI: what the runtime tells of `cpu.pressure` and the like.
+fn pressure(_node: &Node, cluster: &Cluster<'_>) -> Verdict {
+    if !Path::new("/proc/pressure/cpu").exists() {
+        return Ok(());
+    }
+    let summary = cluster.ask(&["get", "--raw", "/api/v1/nodes/node/proxy/stats/summary"])?;
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let pods = summary["pods"].as_array().cloned().unwrap_or_default();
+    let web = pods.iter().find(|pod| pod["podRef"]["name"] == "web");
+    let container = web.map(|pod| pod["containers"][0].clone());
+    let container = container.unwrap_or_default();
+    let told = |resource: &str| container[resource]["psi"]["some"]["total"].is_u64();
+    expect(
+        ["cpu", "memory", "io"]
+            .iter()
+            .all(|resource| told(resource)),
+        container.to_string(),
+    )
 }

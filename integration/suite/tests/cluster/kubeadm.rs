@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use carpel_integration::cluster::Cluster;
+use carpel_integration::kubelet_process::KubeletProcess;
 use carpel_integration::node::Node;
 use carpel_integration::request::write_new;
 use carpel_integration::table::{Table, expect};
@@ -12,6 +12,7 @@ fn preflight(node: &Node, socket: &str) -> String {
     let file = node.work.join("preflight.yaml");
     let text = format!(
         "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n\
+         localAPIEndpoint: {{ advertiseAddress: 10.99.0.1 }}\n\
          nodeRegistration: {{ name: node, criSocket: \"unix://{socket}\" }}\n\
          ---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: v1.36.3\n"
     );
@@ -41,9 +42,9 @@ fn root_kubeadm_finds_nothing_wrong_with_the_runtime() {
     let Some(node) = Node::start_carpel() else {
         return;
     };
-    if !Cluster::is_built() {
+    let Some(kubelet) = KubeletProcess::prepare(&node, "cluster-tools", &["kubeadm"]) else {
         return;
-    }
+    };
     let wrong = |said: &str| said.contains("CRI]") || said.contains("ContainerRuntimeVersion]");
     let mut table = Table::default();
     let said = preflight(&node, node.socket.to_str().unwrap());
@@ -55,7 +56,7 @@ fn root_kubeadm_finds_nothing_wrong_with_the_runtime() {
         ),
     );
     table.row(
-        "kubeadm pulls its images by Carpel",
+        "kubeadm asks Carpel for its images",
         expect(
             said.contains("pull registry.k8s.io/kube-apiserver:v1.36.3: 2 hosts were asked"),
             &said,
@@ -67,5 +68,6 @@ fn root_kubeadm_finds_nothing_wrong_with_the_runtime() {
         expect(wrong(&said), &said),
     );
     table.finish();
+    drop(kubelet);
     node.finish();
 }

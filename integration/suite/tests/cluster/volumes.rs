@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use carpel_integration::cluster::Cluster;
 use carpel_integration::request::BUSYBOX;
-use carpel_integration::table::{Table, Verdict};
+use carpel_integration::table::{Table, Verdict, expect};
 use carpel_integration::wait::try_for;
 use serde_json::{Value, json};
 
@@ -58,11 +58,6 @@ fn volumes() -> Vec<Behaviour> {
     // A token is base64 without padding, in the alphabet of URLs (RFC 7519).
     let token = "{ cut -d . -f 2 /v/token | tr -d '\\n' | tr '_-' '/+'; echo ===; } | base64 -d 2>/dev/null | grep carpel.example";
     let account = "/var/run/secrets/kubernetes.io/serviceaccount";
-    let ask = |path: &str| {
-        format!(
-            "wget -q -O - --no-check-certificate --header \"Authorization: Bearer $(cat {account}/token)\" https://10.99.0.1:6443{path}"
-        )
-    };
     vec![
         Behaviour {
             what: "a projected volume has secret, configMap, downwardAPI and serviceAccountToken",
@@ -76,12 +71,11 @@ fn volumes() -> Vec<Behaviour> {
             check: Check::Phase("Succeeded"),
         },
         Behaviour {
-            what: "the service account's token is mounted, and the API server knows the pod by it",
+            what: "the service account's token, namespace and authority are mounted",
             pod: judge(
                 "account",
                 &format!(
-                    "test $(cat {account}/namespace) = default; grep BEGIN {account}/ca.crt; {}",
-                    ask("/api")
+                    "test $(cat {account}/namespace) = default; grep BEGIN {account}/ca.crt; test -s {account}/token"
                 ),
                 &json!({}),
             ),
@@ -278,7 +272,25 @@ pub(crate) fn show_changes(cluster: &Cluster<'_>) {
         "a changed Secret reaches the pod",
         changed(cluster, "/account/user", &secret, "bob"),
     );
+    table.row(
+        "the API server knows a pod by its token",
+        known_by_token(cluster),
+    );
     table.finish();
+}
+
+fn known_by_token(cluster: &Cluster<'_>) -> Verdict {
+    let file = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+    let token = cluster.ask(&["exec", "watches", "--", "cat", file])?;
+    let review = cluster.create(&json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": { "token": token },
+    }))?;
+    let status = &review["status"];
+    let pod = &status["user"]["extra"]["authentication.kubernetes.io/pod-name"];
+    expect(
+        status["authenticated"] == true && *pod == json!(["watches"]),
+        status,
+    )
 }
 
 fn changed(cluster: &Cluster<'_>, file: &str, object: &Value, text: &str) -> Verdict {
