@@ -108,6 +108,11 @@ pub const OF_THE_RUNTIME: &[Explanation] = &[
         "The kubelet has just started.",
     ),
     explain(
+        "`Image garbage collection failed once … invalid capacity 0 on image filesystem`",
+        &[&["Image garbage collection failed once", "invalid capacity 0"]],
+        "The same: cAdvisor in it does not know the file systems yet.",
+    ),
+    explain(
         "`Error on socket receive`, `Error proxying data from client to backend`",
         &[&["Error on socket receive"]],
         "A client of exec, attach or port-forward has ended without a last word, as kubectl does on SIGTERM.",
@@ -201,7 +206,7 @@ pub fn sort_out(lines: &[String]) -> (BTreeMap<&'static str, usize>, Vec<&String
     for line in lines {
         let is_it = |explanation: &&Explanation| {
             let has = |words: &&[&str]| words.iter().all(|word| line.contains(word));
-            explanation.words.iter().any(|words| has(words))
+            explanation.words.iter().any(has)
         };
         let mut all = OF_THE_RUNTIME.iter().chain(OF_OTHERS);
         match all.find(is_it) {

@@ -152,6 +152,8 @@ fn relief(_node: &Node, cluster: &Cluster<'_>) -> Verdict {
 }
 
 fn old_image(node: &Node, cluster: &Cluster<'_>) -> Verdict {
+    // Again: the first may have gone with the pressure on the disk.
+    pull_other(node, cluster)?;
     let found = try_for(COLLECTION, || (!has_image(node, OTHER)).then_some(()));
     found.ok_or_else(|| cluster.kubelet().errors().join("\n"))?;
     let small = cluster.get("pod", "small").unwrap_or_default();

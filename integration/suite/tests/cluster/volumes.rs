@@ -40,14 +40,15 @@ fn one(volume: &Value, mount: &Value) -> Value {
 }
 
 pub(crate) fn behaviours(scene: &Scene<'_>) -> Vec<Behaviour> {
-    let mut all = volumes();
+    let mut all = projected();
+    all.extend(volumes());
     all.extend(variables());
     all.extend(missing());
     all.extend(images(scene));
     all
 }
 
-fn volumes() -> Vec<Behaviour> {
+fn projected() -> Vec<Behaviour> {
     let at = json!({ "mountPath": "/v" });
     let projected = json!({ "projected": { "sources": [
         { "secret": { "name": "account", "items": [{ "key": "user", "path": "deep/user" }] } },
@@ -81,6 +82,12 @@ fn volumes() -> Vec<Behaviour> {
             ),
             check: Check::Phase("Succeeded"),
         },
+    ]
+}
+
+fn volumes() -> Vec<Behaviour> {
+    let at = json!({ "mountPath": "/v" });
+    vec![
         Behaviour {
             what: "a Secret's volume is in memory, and its files have their mode",
             pod: judge(

@@ -1,6 +1,6 @@
 //! Volumes and what a pod is told of itself. Projected volumes, of any source, are not for a kubelet without an API server.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use carpel_integration::request::write_new;
 use rustix::fs::{CWD, FileType};
@@ -34,127 +34,107 @@ fn one(volume: &Value, at: &str) -> Value {
     json!({ "volumes": [volume], "main": { "volumeMounts": [{ "name": "v", "mountPath": at }] } })
 }
 
+/// What the node has for pods to find: a file and a device that no driver has, so that it can be found, and not be opened.
+struct Found {
+    shared: PathBuf,
+    file: PathBuf,
+    block: PathBuf,
+}
+
+fn host_path(kind: &str, path: &Path) -> Value {
+    one(&json!({ "hostPath": { "path": path, "type": kind } }), "/h")
+}
+
 /// Each type of hostPath, with what it is and with what it is not.
 fn host_paths(scene: &Scene<'_>) -> Vec<Behaviour> {
-    let of =
-        |kind: &str, path: &Path| one(&json!({ "hostPath": { "path": path, "type": kind } }), "/h");
-    let shared = |name: &str| scene.shared.join(name);
-    let (file, block) = (shared("a-file"), shared("a-block-device"));
-    write_new(&file, b"text");
-    // A device that no driver has: it can be found, and not be opened.
+    let found = Found {
+        shared: scene.shared.clone(),
+        file: scene.shared.join("a-file"),
+        block: scene.shared.join("a-block-device"),
+    };
+    write_new(&found.file, b"text");
     rustix::fs::mknodat(
         CWD,
-        &block,
+        &found.block,
         FileType::BlockDevice,
         0o600.into(),
         rustix::fs::makedev(240, 0),
     )
     .unwrap();
-    let socket = &scene.node.socket;
+    let mut all = host_paths_found(scene, &found);
+    all.extend(host_paths_refused(&found));
+    all
+}
+
+fn host_paths_found(scene: &Scene<'_>, found: &Found) -> Vec<Behaviour> {
+    let made = found.shared.join("made");
+    let made_file = found.shared.join("made-file");
     let device = Path::new("/dev/null");
-    let finds = |what, name, script, kind, path: &Path| Behaviour {
+    #[rustfmt::skip]
+    let all = [
+        ("hostPath DirectoryOrCreate makes the directory", "directory-made", "test -d /h; touch /h/file", &*made),
+        ("hostPath Directory finds a directory", "directory", "test -d /h", &found.shared),
+        ("hostPath FileOrCreate makes the file", "file-made", "test -f /h; echo text >/h", &made_file),
+        ("hostPath File finds a file", "file", "test $(cat /h) = text", &found.file),
+        ("hostPath Socket finds the runtime's own", "socket", "test -S /h", &scene.node.socket),
+        ("hostPath CharDevice finds a device", "character", "test -c /h", device),
+        ("hostPath BlockDevice finds a device", "block", "test -b /h", &found.block),
+    ];
+    let behaviour = |(what, name, script, path): (&'static str, _, _, _)| Behaviour {
         what,
-        pod: judge(name, script, &of(kind, path)),
+        pod: judge(name, script, &host_path(kind_of(what), path)),
         check: Check::Phase("Succeeded"),
     };
-    let refuses = |what, name, kind, path: &Path| Behaviour {
-        what,
-        pod: server(name, "sleep 1000", &of(kind, path)),
-        check: Check::Held,
-    };
-    vec![
-        finds(
-            "hostPath DirectoryOrCreate makes the directory",
-            "directory-made",
-            "test -d /h; touch /h/file",
-            "DirectoryOrCreate",
-            &shared("made"),
-        ),
-        finds(
-            "hostPath Directory finds a directory",
-            "directory",
-            "test -d /h",
-            "Directory",
-            &scene.shared,
-        ),
-        finds(
-            "hostPath FileOrCreate makes the file",
-            "file-made",
-            "test -f /h; echo text >/h",
-            "FileOrCreate",
-            &shared("made-file"),
-        ),
-        finds(
-            "hostPath File finds a file",
-            "file",
-            "test $(cat /h) = text",
-            "File",
-            &file,
-        ),
-        finds(
-            "hostPath Socket finds the runtime's own",
-            "socket",
-            "test -S /h",
-            "Socket",
-            socket,
-        ),
-        finds(
-            "hostPath CharDevice finds a device",
-            "character",
-            "test -c /h",
-            "CharDevice",
-            device,
-        ),
-        finds(
-            "hostPath BlockDevice finds a device",
-            "block",
-            "test -b /h",
-            "BlockDevice",
-            &block,
-        ),
-        refuses(
-            "hostPath Directory that is not there holds the pod up",
+    all.map(behaviour).into()
+}
+
+fn host_paths_refused(found: &Found) -> Vec<Behaviour> {
+    let none = found.shared.join("none");
+    let device = Path::new("/dev/null");
+    let all = [
+        (
+            "hostPath Directory refuses what is not there",
             "no-directory",
-            "Directory",
-            &shared("none"),
+            &*none,
         ),
-        refuses(
+        (
             "hostPath DirectoryOrCreate refuses a file",
             "no-directory-made",
-            "DirectoryOrCreate",
-            &file,
+            &found.file,
         ),
-        refuses(
+        (
             "hostPath File refuses a directory",
             "no-file",
-            "File",
-            &scene.shared,
+            &found.shared,
         ),
-        refuses(
+        (
             "hostPath FileOrCreate refuses a directory",
             "no-file-made",
-            "FileOrCreate",
-            &scene.shared,
+            &found.shared,
         ),
-        refuses(
-            "hostPath Socket refuses a file",
-            "no-socket",
-            "Socket",
-            &file,
-        ),
-        refuses(
+        ("hostPath Socket refuses a file", "no-socket", &found.file),
+        (
             "hostPath CharDevice refuses a block device",
             "no-character",
-            "CharDevice",
-            &block,
+            &found.block,
         ),
-        refuses(
+        (
             "hostPath BlockDevice refuses a character device",
             "no-block",
-            "BlockDevice",
             device,
         ),
-    ]
+    ];
+    let behaviour = |(what, name, path): (&'static str, _, _)| Behaviour {
+        what,
+        pod: server(name, "sleep 1000", &host_path(kind_of(what), path)),
+        check: Check::Held,
+    };
+    all.map(behaviour).into()
+}
+
+/// A row of hostPath has the type as its second word.
+fn kind_of(what: &str) -> &str {
+    what.split(' ').nth(1).unwrap()
 }
 
 fn downward(scene: &Scene<'_>) -> Vec<Behaviour> {
