@@ -38,6 +38,11 @@ pub const OF_THE_RUNTIME: &[Explanation] = &[
         "The kubelet lists containers, removes one, and then asks for each of its list. Every runtime gets this.",
     ),
     explain(
+        "`Failed to remove container … no such container`",
+        &[&["Failed to remove container", "no such container"]],
+        "The same: somebody else, here crictl, was quicker.",
+    ),
+    explain(
         "`ExecSync cmd from runtime service failed … Canceled`",
         &[&[
             "ExecSync cmd from runtime service failed",
@@ -143,6 +148,10 @@ const OF_OTHERS: &[Explanation] = &[
     by_name(
         "a pod whose volumes the kubelet does not prepare yet",
         &[&["kube-root-ca.crt", "not registered"]],
+    ),
+    by_name(
+        "a kernel log that was written faster than the kubelet reads it",
+        &[&["exiting analyzeLines. OOM events will not be reported"]],
     ),
     by_name(
         "a pod that was deleted meanwhile",
