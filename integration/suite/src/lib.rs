@@ -1,6 +1,6 @@
 //! What the integration tests share: a node in a box (`node`), crictl in it
 //! (`crictl`), the agent of manifests (`agent`), the requests they send (`request`), an image of their own (`image`), the
-//! daemon's system calls (`trace`), a real kubelet (`kubelet`), a reboot (`reboot`) and what a node holds (`inventory`). The
+//! daemon's system calls (`trace`), a real kubelet (`kubelet`, `kubelet_process`, `kubelet_errors`), a cluster (`cluster`), a reboot (`reboot`) and what a node holds (`inventory`). The
 //! tests are in `tests/` and run against Carpel, or against
 //! containerd with `RUNTIME=containerd`, which proves the tests.
 //!
