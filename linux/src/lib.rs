@@ -19,6 +19,7 @@ pub mod namespace;
 pub mod netns;
 pub mod path;
 pub mod probe;
+pub mod proc_mount;
 pub mod process;
 pub mod seccomp;
 pub mod signal;

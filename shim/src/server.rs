@@ -29,7 +29,6 @@ use std::process::ExitCode;
 pub(crate) struct Server {
     pub(crate) poller: Poller,
     signals: OwnedFd,
-    pub(crate) own_pid_namespace: OwnedFd,
     pub(crate) connection: Option<Connection>,
     pub(crate) outbox: Outbox,
     pub(crate) sandbox: Option<Sandbox>,
@@ -58,15 +57,10 @@ impl Server {
         poller
             .add(signals.as_fd(), Token::Signals, EventFlags::IN)
             .step(|| "watch for children".into())?;
-        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-        let own_pid_namespace =
-            rustix::fs::open("/proc/self/ns/pid", flags, rustix::fs::Mode::empty())
-                .step(|| "open the own pid namespace".into())?;
         let connection = Connection::new(first, &poller).step(|| "take the connection".into())?;
         Ok(Self {
             poller,
             signals,
-            own_pid_namespace,
             connection: Some(connection),
             outbox: Outbox::default(),
             sandbox: None,

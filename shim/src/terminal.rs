@@ -37,10 +37,14 @@ pub(crate) fn bind_console(root: BorrowedFd<'_>, terminal: &Terminal) -> Outcome
     mount::place(tree.as_fd(), place.as_fd()).step(|| "bind the terminal at /dev/console".into())
 }
 
-/// Makes the slave side standard input, output, error and the controlling terminal of this session; it belongs to `uid`.
-pub(crate) fn take(slave: &OwnedFd, uid: u32) -> Outcome<()> {
+/// The slave side belongs to `uid` from now on.
+pub(crate) fn give(slave: &OwnedFd, uid: u32) -> Outcome<()> {
     let owner = Some(rustix::fs::Uid::from_raw(uid));
-    rustix::fs::fchown(slave, owner, None).step(|| "give the terminal to the user".into())?;
+    rustix::fs::fchown(slave, owner, None).step(|| "give the terminal to the user".into())
+}
+
+/// Makes the slave side standard input, output, error and the controlling terminal of this session.
+pub(crate) fn take(slave: &OwnedFd) -> Outcome<()> {
     rustix::stdio::dup2_stdin(slave).step(|| "make the terminal standard input".into())?;
     rustix::stdio::dup2_stdout(slave).step(|| "make the terminal standard output".into())?;
     rustix::stdio::dup2_stderr(slave).step(|| "make the terminal standard error".into())?;

@@ -34,10 +34,18 @@ fn main() {
     if arguments.first().is_some_and(|first| first == "inside") {
         return inside::run(&arguments);
     }
-    let tests: [Test; 5] = [
+    let tests: [Test; 7] = [
         (
             "root_no_exec_shows_the_host_on_its_way_in",
             root_no_exec_shows_the_host_on_its_way_in,
+        ),
+        (
+            "root_no_container_shows_the_host_while_it_is_created",
+            root_no_container_shows_the_host_while_it_is_created,
+        ),
+        (
+            "root_a_filter_may_deny_what_the_runtime_needs_on_its_way",
+            root_a_filter_may_deny_what_the_runtime_needs_on_its_way,
         ),
         (
             "root_containers_and_execs_have_three_descriptors",
@@ -73,7 +81,8 @@ fn main() {
 
 /// A pod that shares its pid namespace, from a shim that is a sealed memfd, as the daemon starts it.
 fn shared_pod() -> Pod {
-    let program = fs::read(env!("CARGO_BIN_EXE_carpel-shim")).unwrap();
+    let path = std::env::var("CARPEL_SHIM").unwrap_or(env!("CARGO_BIN_EXE_carpel-shim").into());
+    let program = fs::read(path).unwrap();
     let memfd = carpel_linux::memfd::sealed(c"carpel-shim", &program).unwrap();
     let path = format!("/proc/self/fd/{}", memfd.as_raw_fd());
     let mut pod = Pod::spawn_from(&path, &[]);
@@ -284,30 +293,124 @@ fn root_the_program_of_the_shim_cannot_be_changed_by_a_container() {
     pod.shut_down();
 }
 
-/// A process that is about to become an exec's program has the host's root at first: nobody in the container may see it then.
+/// A watcher that runs in the pod with CAP_SYS_PTRACE.
+fn watched_pod(pid: ContainerNamespace) -> Pod {
+    let mut pod = shared_pod();
+    let marker = pod.directory.path().join("marker");
+    support::write_file(&marker, "").unwrap();
+    let mut watcher = intruder(&pod, "a", PTRACE, &["watch", marker.to_str().unwrap()]);
+    watcher.pid = pid.into();
+    pod.run(watcher);
+    let log = pod.directory.path().join("a.log");
+    support::wait_until("the watcher", || {
+        fs::read_to_string(&log).is_ok_and(|log| log.contains("watching"))
+    });
+    pod
+}
+
+#[track_caller]
+fn assert_nothing_seen(pod: &mut Pod) {
+    support::write_file(&pod.share().join("stop"), "").unwrap();
+    support::wait_until("the watcher's end", || {
+        report(pod, "a").contains_key("seen")
+    });
+    let found = report(pod, "a");
+    assert_outcomes(&found, &[("seen", "nothing"), ("traced", "true")]);
+    pod.signal("a", 9, SignalScope::All);
+    support::wait_until("the watcher's exit", || {
+        pod.hello(0)
+            .containers
+            .iter()
+            .all(|container| container.exit.is_some())
+    });
+    pod.shut_down();
+}
+
+/// A process that is about to become an exec's program has the host's root and rights at first: nobody in the container may
+/// see it then.
 fn root_no_exec_shows_the_host_on_its_way_in() {
     for pid in [
         ContainerNamespace::NamespacePod,
         ContainerNamespace::NamespaceNew,
     ] {
-        let mut pod = shared_pod();
-        let marker = pod.directory.path().join("marker");
-        support::write_file(&marker, "").unwrap();
-        let mut watcher = intruder(&pod, "a", PTRACE, &["watch", marker.to_str().unwrap()]);
-        watcher.pid = pid.into();
-        pod.run(watcher);
-        let log = pod.directory.path().join("a.log");
-        support::wait_until("the watcher", || {
-            fs::read_to_string(&log).is_ok_and(|log| log.contains("watching"))
-        });
+        let mut pod = watched_pod(pid);
         for round in 0..200 {
             let exec = exec_of("a", &format!("e{round}"), &["true"]);
             let result = pod.exec(exec);
             assert!(result.is_ok(), "{result:?}, {:?}", report(&pod, "a"));
         }
-        support::write_file(&pod.share().join("stop"), "").unwrap();
-        pod.exit_of("a");
-        assert_eq!(report(&pod, "a")["host"], "not seen");
-        pod.shut_down();
+        assert_nothing_seen(&mut pod);
     }
+}
+
+/// Nor may anybody see a container in that state while it is created, with whatever filter it will have.
+fn root_no_container_shows_the_host_while_it_is_created() {
+    for pid in [
+        ContainerNamespace::NamespacePod,
+        ContainerNamespace::NamespaceTarget,
+    ] {
+        let own = match pid {
+            ContainerNamespace::NamespaceTarget => ContainerNamespace::NamespaceNew,
+            other => other,
+        };
+        let mut pod = watched_pod(own);
+        for round in 0..50 {
+            let id = format!("b{round}");
+            let line = "echo $$ >/share/pid; read own rest </proc/self/stat; echo $own >/share/own";
+            let mut create = pod.container(&id, line);
+            create.pid = pid.into();
+            create.pid_target = "a".into();
+            let process = create.process.as_mut().unwrap();
+            process.no_new_privileges = round % 3 == 0;
+            if round % 3 != 2 {
+                process.seccomp = support::deny_filter(libc::SYS_getpriority, 1);
+            }
+            let created = pod.create(create).unwrap();
+            let root = format!("/proc/{}/root", created.pid);
+            assert!(fs::exists(format!("{root}/bin/busybox")).unwrap(), "{root}");
+            pod.start(&id).unwrap();
+            assert_eq!(pod.exit_of(&id).exit_code, 0);
+            // Its proc is that of the namespace which it is in.
+            assert!(pod.shared("pid").trim().parse::<u32>().unwrap() > 1);
+            assert!(!pod.shared("own").trim().is_empty());
+            pod.remove(&id);
+        }
+        assert_nothing_seen(&mut pod);
+    }
+}
+
+/// A filter that does not let the way to the program pass is loaded at its end.
+fn root_a_filter_may_deny_what_the_runtime_needs_on_its_way() {
+    let mut pod = shared_pod();
+    for (round, call) in [libc::SYS_clone, libc::SYS_setsid, libc::SYS_recvmsg]
+        .into_iter()
+        .enumerate()
+    {
+        let id = format!("a{round}");
+        let mut create = pod.container(
+            &id,
+            "grep -E 'Seccomp:|CapPrm' /proc/self/status >/share/status; exec sleep 1000",
+        );
+        create.pid = ContainerNamespace::NamespacePod.into();
+        let filter = support::deny_filter(call, 1);
+        create.process.as_mut().unwrap().seccomp.clone_from(&filter);
+        if call == libc::SYS_clone {
+            create.process.as_mut().unwrap().arguments = vec![b"sleep".to_vec(), b"1000".to_vec()];
+        }
+        pod.run(create);
+        let mut exec = exec_of(
+            &id,
+            &id,
+            &["grep", "-E", "Seccomp:|CapPrm|CapEff", "/proc/self/status"],
+        );
+        exec.process.as_mut().unwrap().seccomp = filter;
+        let told = pod.exec(exec).unwrap().stdout;
+        assert_eq!(
+            told,
+            "CapPrm:\t00000000a80425fb\nCapEff:\t00000000a80425fb\nSeccomp:\t2\n"
+        );
+        pod.signal(&id, 9, SignalScope::All);
+        pod.exit_of(&id);
+    }
+    pod.shut_down();
 }

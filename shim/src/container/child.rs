@@ -1,8 +1,13 @@
 //! The child between clone3 and the release: it applies the steps of the plan and reports.
 //!
-//! Who runs here: a copy of the shim in the container's cgroup, its own mount namespace and, if asked, pid namespace,
-//! with the host's privileges until `program` takes them. Not dumpable and without foreign descriptors before it joins
-//! any namespace of the pod. End of file on the control socket means exit, never exec.
+//! Who runs here: a copy of the shim in the container's cgroup, its own mount namespace and, if it is to have one of its own,
+//! pid namespace, with the host's privileges until `rights` gives them up. Not dumpable and without foreign descriptors before
+//! it joins any namespace of the pod. End of file on the control socket means exit, never exec.
+//!
+//! ```text
+//! own pid namespace:      all steps, report, release, rights, execve
+//! shared one, or an exec: all steps, rights ─ clone into the pid namespace ─► report, release, execve
+//! ```
 
 use crate::container::entry;
 use crate::container::entry::Entry;
@@ -12,6 +17,10 @@ use crate::container::plan;
 use crate::container::plan::LabelKind;
 use crate::container::plan::Step;
 use crate::container::program;
+use crate::container::rights;
+use crate::container::rights::Leftover;
+use crate::container::rights::Sight;
+use crate::container::shared_proc;
 use crate::container::user;
 use crate::failure::Failure;
 use crate::failure::InStep;
@@ -60,6 +69,8 @@ pub(crate) struct Start<'a> {
     pub(crate) joined: Option<BorrowedFd<'a>>,
     /// An empty directory of the host, where the root is mounted; empty for an exec.
     pub(crate) root_place: &'a str,
+    /// The process whose pid namespace a container shares. An exec joins it by a step.
+    pub(crate) pid_namespace_of: Option<BorrowedFd<'a>>,
     /// The pod's user namespace, for a container: it is entered half-way.
     pub(crate) entry: Option<Entry<BorrowedFd<'a>>>,
     pub(crate) ending: Ending,
@@ -77,7 +88,8 @@ pub(crate) enum Ending {
 /// What the steps leave behind for each other and for the program.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
-    joined: Option<OwnedFd>,
+    pub(crate) joined: Option<OwnedFd>,
+    pub(crate) pid_namespace_of: Option<OwnedFd>,
     pub(crate) root: Option<OwnedFd>,
     pub(crate) shared: VecDeque<OwnedFd>,
     /// What was taken before the user namespace was entered: the root, then binds, images and devices.
@@ -85,6 +97,8 @@ pub(crate) struct Prepared {
     working_directory: Option<OwnedFd>,
     pub(crate) user: ResolvedUser,
     terminal: Option<terminal::Terminal>,
+    /// The terminal's own side, when the shim has the other one.
+    slave: Option<OwnedFd>,
     old_root: Option<mount::OldRoot>,
 }
 
@@ -103,13 +117,8 @@ pub(crate) fn run(child: &ChildProcess, start: &Start<'_>) -> ! {
     let [input, output, error] = start.standard;
     let mut kept = vec![input, output, error, start.control];
     kept.extend(start.joined);
+    kept.extend(start.pid_namespace_of);
     kept.extend(start.entry.iter().map(|entry| entry.user_namespace));
-    kept.extend(
-        start
-            .entry
-            .iter()
-            .filter_map(|entry| entry.pid_namespace_of),
-    );
     let mut owned = match child.keep_only(&kept) {
         Ok(owned) => VecDeque::from(owned),
         Err(_error) => process::exit_now(FAILED),
@@ -119,13 +128,13 @@ pub(crate) fn run(child: &ChildProcess, start: &Start<'_>) -> ! {
     };
     let prepared = Prepared {
         joined: start.joined.and_then(|_| owned.pop_front()),
+        pid_namespace_of: start.pid_namespace_of.and_then(|_| owned.pop_front()),
         ..Prepared::default()
     };
     let entry = start.entry.as_ref().and_then(|entry| {
         Some(Entry {
             user_namespace: owned.pop_front()?,
             root: entry.root,
-            pid_namespace_of: owned.pop_front(),
             namespaces: entry.namespaces,
         })
     });
@@ -161,30 +170,75 @@ fn go(
     if let Some(directory) = prepared.working_directory.take() {
         rustix::process::fchdir(&directory).step(|| "enter the working directory".into())?;
     }
-    if start.ending == Ending::ExecuteAtOnce {
-        prepared.joined = None;
-        entry::continue_in_container(child, control)?;
-        process::new_session().step(|| "make a session".into())?;
-    }
     if start.process.terminal {
-        hand_over_terminal(&mut prepared, control)?;
+        offer_terminal(&mut prepared, control)?;
     }
     let program = program::prepare(start.process, &prepared.user)?;
-    if start.ending == Ending::WaitForRelease {
-        let created = ContainerCreated {
-            pid: 0,
-            user: Some(prepared.user.clone()),
-        };
-        report::send(control.as_fd(), &Report::Ready(created), None);
+    let leftover = match prepared.pid_namespace_of.take() {
+        // In a user namespace the child was born into the pid namespace on its way in.
+        None if start.ending == Ending::WaitForRelease => {
+            prepare_hidden(start, &mut prepared, control)?
+        }
+        process => prepare_seen(child, start, (&mut prepared, process), control)?,
+    };
+    rights::finish(start.process, leftover)?;
+    Err(program::execute(start.process, &program))
+}
+
+/// This process becomes the program. It keeps its rights until the release.
+fn prepare_hidden(
+    start: &Start<'_>,
+    prepared: &mut Prepared,
+    control: &OwnedFd,
+) -> Outcome<Leftover> {
+    if let Some(slave) = prepared.slave.take() {
+        terminal::take(&slave)?;
     }
+    report::send(control.as_fd(), &ready(prepared), None);
     // Takes its time, for which nobody need wait; but no program runs before it.
-    if let Some(old_root) = prepared.old_root.take() {
-        old_root.detach().step(|| "leave the old root".into())?;
+    detach_old_root(prepared)?;
+    wait_for_release(control);
+    rights::give_up(start.process, &prepared.user, Sight::Hidden)
+}
+
+/// A process that is cloned into the pid namespace when everything else is done becomes the program. Returns there.
+fn prepare_seen(
+    child: &ChildProcess,
+    start: &Start<'_>,
+    (prepared, pid_namespace_of): (&mut Prepared, Option<OwnedFd>),
+    control: &OwnedFd,
+) -> Outcome<Leftover> {
+    prepared.joined = None;
+    detach_old_root(prepared)?;
+    if let Some(process) = pid_namespace_of {
+        namespace::join_process(process.as_fd(), Namespaces::PID)
+            .step(|| "join the shared pid namespace".into())?;
+    }
+    let leftover = rights::give_up(start.process, &prepared.user, Sight::Seen)?;
+    let ready = (start.ending == Ending::WaitForRelease).then(|| ready(prepared));
+    entry::continue_in_sight(child, control, ready.as_ref())?;
+    process::new_session().step(|| "make a session".into())?;
+    if let Some(slave) = prepared.slave.take() {
+        terminal::take(&slave)?;
     }
     if start.ending == Ending::WaitForRelease {
         wait_for_release(control);
     }
-    Err(program::become_it(start.process, &prepared, &program))
+    Ok(leftover)
+}
+
+fn ready(prepared: &Prepared) -> Report {
+    Report::Ready(ContainerCreated {
+        pid: 0,
+        user: Some(prepared.user.clone()),
+    })
+}
+
+fn detach_old_root(prepared: &mut Prepared) -> Outcome<()> {
+    match prepared.old_root.take() {
+        Some(old_root) => old_root.detach().step(|| "leave the old root".into()),
+        None => Ok(()),
+    }
 }
 
 /// Waits for the byte that starts the program. The end of the stream means that the shim gave up or died.
@@ -251,7 +305,13 @@ fn apply_in_root(step: &Step, root: BorrowedFd<'_>, prepared: &mut Prepared) -> 
             destination,
             flags,
             data,
-        } => filesystem::mount_file_system(root, (kind, source), destination, (*flags, data)),
+        } => match (kind.as_str(), &prepared.joined, &prepared.pid_namespace_of) {
+            ("proc", Some(infra), Some(process)) => {
+                let processes = (infra.as_fd(), process.as_fd());
+                shared_proc::mount(root, destination, (*flags, data), processes)
+            }
+            _ => filesystem::mount_file_system(root, (kind, source), destination, (*flags, data)),
+        },
         Step::Bind(bind) => {
             let kept = match bind.source {
                 Some(_) => None,
@@ -382,17 +442,20 @@ fn notice(control: &OwnedFd, text: String) {
     report::send(control.as_fd(), &Report::Notice(Notice { text }), None);
 }
 
-fn hand_over_terminal(prepared: &mut Prepared, control: &OwnedFd) -> Outcome<()> {
+/// Gives the shim the master side of the terminal, and the user the other one.
+fn offer_terminal(prepared: &mut Prepared, control: &OwnedFd) -> Outcome<()> {
     let terminal = match prepared.terminal.take() {
         Some(terminal) => terminal,
         None => terminal::open(open_root()?.as_fd())?,
     };
+    terminal::give(&terminal.slave, prepared.user.uid)?;
     report::send(
         control.as_fd(),
         &Report::Terminal,
         Some(terminal.master.as_fd()),
     );
-    terminal::take(&terminal.slave, prepared.user.uid)
+    prepared.slave = Some(terminal.slave);
+    Ok(())
 }
 
 /// The failure of a child that ended without a report.

@@ -46,8 +46,6 @@ pub(crate) struct Entry<D> {
     pub(crate) user_namespace: D,
     /// Its root, user and group, as the host knows them.
     pub(crate) root: (u32, u32),
-    /// The process whose pid namespace the container shares.
-    pub(crate) pid_namespace_of: Option<D>,
     /// PID if it gets one of its own.
     pub(crate) namespaces: Namespaces,
 }
@@ -81,7 +79,7 @@ pub(crate) fn enter(
             step => take(step, start, entry, prepared)?,
         }
     }
-    if let Some(process) = &entry.pid_namespace_of {
+    if let Some(process) = prepared.pid_namespace_of.take() {
         namespace::join_process(process.as_fd(), Namespaces::PID)
             .step(|| "join the shared pid namespace".into())?;
     }
@@ -149,17 +147,26 @@ fn continue_inside(namespaces: Namespaces, control: &OwnedFd) -> Outcome<()> {
     }
 }
 
-/// An exec's child has joined the container: clones the process that becomes the program into its pid namespace, as a
-/// child of the shim, tells the shim of it, and ends. Returns in the new process, once the shim has been told.
+/// All is prepared, and this process has no more rights than the program: clones the one that becomes it, into a pid namespace
+/// where others can see it, as a child of the shim; tells the shim of it, and ends. Returns in the new process, once the shim
+/// has been told. `ready` is a container's report.
 ///
-/// Nobody in the container sees this process before: it is born with the container's root, when all that leads to the host
-/// is closed. A container with CAP_SYS_PTRACE could reach the host through one that still has its root.
-pub(crate) fn continue_in_container(child: &ChildProcess, control: &OwnedFd) -> Outcome<()> {
-    let step = || "clone the program's process into the container".to_owned();
+/// Nobody in the pod sees this process before: it is born with the container's root, when all that leads to the host is
+/// closed, and with the container's rights. A container with CAP_SYS_PTRACE could reach the host through one that still has
+/// more.
+pub(crate) fn continue_in_sight(
+    child: &ChildProcess,
+    control: &OwnedFd,
+    ready: Option<&Report>,
+) -> Outcome<()> {
+    let step = || "clone the program's process into the pid namespace".to_owned();
     let (told, tell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).step(step)?;
     match child.clone_sibling().step(step)? {
         Cloned::Parent { pidfd, .. } => {
             report::send(control.as_fd(), &Report::Born, Some(pidfd.as_fd()));
+            if let Some(ready) = ready {
+                report::send(control.as_fd(), ready, None);
+            }
             // The control socket must be closed by now, as its end means that the program runs.
             let closed = child.keep_only(&[tell.as_fd()]);
             let released = rustix::io::write(rustix::stdio::stdin(), report::RELEASE);

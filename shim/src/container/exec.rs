@@ -37,7 +37,6 @@ use carpel_shim_protocol::message::response::Result as Answer;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::os::fd::AsFd;
-use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 
 impl Server {
@@ -85,17 +84,12 @@ impl Server {
             control: child_control.as_fd(),
             joined: Some(container.pidfd.as_fd()),
             root_place: "",
+            pid_namespace_of: None,
             entry: None,
             ending: Ending::ExecuteAtOnce,
         };
         let first = container.pid;
-        let (pid, _pidfd) = clone_into(
-            &container.cgroup,
-            first,
-            self.own_pid_namespace.as_fd(),
-            &start,
-        )
-        .step(step)?;
+        let (pid, _pidfd) = clone_into(&container.cgroup, first, &start).step(step)?;
         drop(child_control);
         let serial = self.take_serial();
         let watched = socket::set_nonblocking(&control).and_then(|()| {
@@ -244,8 +238,12 @@ impl Server {
 }
 
 impl Exec {
-    /// The child has made another process, which becomes the program.
+    /// The child has made another process, which becomes the program. Once: that one may have been taken over by somebody
+    /// in the container.
     fn goes_on_as(&mut self, pidfd: Option<OwnedFd>) {
+        if std::mem::replace(&mut self.has_gone_on, true) {
+            return;
+        }
         let pid = pidfd.and_then(|pidfd| process::number_of(pidfd.as_fd()));
         // None: it has been reaped, and the end of the control socket tells the rest.
         if let Some(pid) = pid {
@@ -339,7 +337,6 @@ fn streams(process: &Process, descriptors: Vec<OwnedFd>) -> Outcome<[OwnedFd; 3]
 fn clone_into(
     cgroup: &str,
     first: Option<Pid>,
-    own: BorrowedFd<'_>,
     start: &Start<'_>,
 ) -> carpel_linux::Result<(Pid, OwnedFd)> {
     let attempt = |path: &str| {
@@ -350,8 +347,6 @@ fn clone_into(
         let birth = Birth {
             cgroup: directory.as_fd(),
             namespaces: Namespaces::NONE,
-            pid_namespace_of: None,
-            own_pid_namespace: own,
         };
         start::clone_child(&birth, start)
     };

@@ -135,24 +135,21 @@ impl Server {
             control: child_control.as_fd(),
             joined: infra,
             root_place: &sandbox.root_place(),
+            pid_namespace_of,
             entry: user_namespace.map(|user_namespace| Entry {
                 user_namespace: user_namespace.descriptor.as_fd(),
                 root: user_namespace.root,
-                pid_namespace_of,
                 namespaces,
             }),
             ending: Ending::WaitForRelease,
         };
-        // With a user namespace the child is outside of it at first, with a mount namespace to gather things in.
-        let (namespaces, pid_namespace_of) = match user_namespace {
-            Some(_) => (Namespaces::MOUNT, None),
-            None => (namespaces, pid_namespace_of),
-        };
         let birth = Birth {
             cgroup: cgroup.as_fd(),
-            namespaces,
-            pid_namespace_of,
-            own_pid_namespace: self.own_pid_namespace.as_fd(),
+            // With a user namespace the child is outside of it at first, with a mount namespace to gather things in.
+            namespaces: match user_namespace {
+                Some(_) => Namespaces::MOUNT,
+                None => namespaces,
+            },
         };
         let memory = MemoryWatch::new(&create.cgroup);
         let (pid, pidfd) =
@@ -478,8 +475,12 @@ impl Server {
 }
 
 impl Container {
-    /// The child has made another process, which is the container from here on.
+    /// The child has made another process, which is the container from here on. Said later it comes from that one, which
+    /// somebody in the pod may have taken over: no other process becomes the container.
     pub(crate) fn goes_on_as(&mut self, pidfd: Option<OwnedFd>) {
+        if !self.is_creating() {
+            return;
+        }
         let found = pidfd.and_then(|pidfd| Some((process::number_of(pidfd.as_fd())?, pidfd)));
         // It has died, and is not reaped yet or has no number any more: the end of the control socket tells.
         let Some((pid, pidfd)) = found else {

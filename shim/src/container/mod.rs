@@ -1,5 +1,5 @@
 //! Containers: from the request to steps (`plan`), cloned (`start`), applied in the child (`child`, `filesystem`,
-//! `program`, `user`), joined later (`exec`), ended (`exit`), and what the shim remembers of them (`state`).
+//! `shared_proc`, `user`, `rights`, `program`), joined later (`exec`), ended (`exit`), and what the shim remembers of them (`state`).
 
 pub(crate) mod attach;
 pub(crate) mod child;
@@ -14,6 +14,8 @@ pub(crate) mod mount_options;
 pub(crate) mod overlay;
 pub(crate) mod plan;
 pub(crate) mod program;
+mod rights;
+mod shared_proc;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod user;

@@ -1,17 +1,10 @@
-//! The last steps of a child: it takes the user, the capabilities and the filter of the program, and becomes it.
-//!
-//! Runs in the container's namespaces and root. What can be known to fail is prepared before the release, what takes
-//! rights away comes after it: until then the child needs them, and nothing in the container can reach it.
+//! The last step of a child: it becomes the program. What can be known to fail is prepared before the release.
 
-use crate::container::child::Prepared;
 use crate::failure;
 use crate::failure::Failure;
-use crate::failure::InStep;
 use crate::failure::Outcome;
 use crate::failure::invalid;
-use carpel_linux::credentials;
 use carpel_linux::process;
-use carpel_linux::seccomp;
 use carpel_linux::signal;
 use carpel_shim_protocol::message::Process;
 use carpel_shim_protocol::message::ResolvedUser;
@@ -20,8 +13,6 @@ use std::ffi::CString;
 
 /// Where programs are looked for without a PATH.
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// umask(2) unless the request sets one.
-const DEFAULT_UMASK: u32 = 0o022;
 
 /// What execve wants.
 #[derive(Debug)]
@@ -80,58 +71,9 @@ fn candidates(program: &[u8], path: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Drops rights and executes. Returns only when that fails.
-pub(crate) fn become_it(process: &Process, prepared: &Prepared, program: &Program) -> Failure {
-    match drop_rights(process, prepared) {
-        Ok(()) => execute(process, program),
-        Err(failure) => failure,
-    }
-}
-
-fn drop_rights(process: &Process, prepared: &Prepared) -> Outcome<()> {
-    let user = &prepared.user;
-    process::set_umask(match process.umask {
-        0 => DEFAULT_UMASK,
-        mask => mask,
-    });
-    // Without no_new_privs a filter needs CAP_SYS_ADMIN, which goes below.
-    if !process.no_new_privileges {
-        load_filter(process)?;
-    }
-    let allowed = credentials::bounding_set().step(|| "read the bounding set".into())?;
-    let sets = process.capabilities.unwrap_or_default();
-    credentials::limit_bounding_set(sets.bounding).step(|| "limit the bounding set".into())?;
-    credentials::keep_capabilities().step(|| "keep capabilities".into())?;
-    credentials::set_groups(&user.additional_gids)
-        .step(|| format!("set groups {:?}", user.additional_gids))?;
-    credentials::set_group(user.gid).step(|| format!("set group {}", user.gid))?;
-    credentials::set_user(user.uid).step(|| format!("set user {}", user.uid))?;
-    // Never more than this process may have itself: a node without CAP_SYS_RESOURCE runs pods all the same.
-    let permitted = sets.permitted & allowed;
-    let inheritable = sets.inheritable & allowed;
-    credentials::set_capabilities(sets.effective & permitted, permitted, inheritable)
-        .step(|| "set capabilities".into())?;
-    credentials::set_ambient(sets.ambient & permitted & inheritable)
-        .step(|| "set ambient capabilities".into())?;
-    // Another user, or capabilities, may have made this process dumpable as /proc/sys/fs/suid_dumpable says.
-    process::set_not_dumpable().step(|| "stay not dumpable".into())?;
-    if process.no_new_privileges {
-        process::set_no_new_privileges().step(|| "set no_new_privs".into())?;
-        load_filter(process)?;
-    }
-    Ok(())
-}
-
-fn load_filter(process: &Process) -> Outcome<()> {
-    if process.seccomp.is_empty() {
-        return Ok(());
-    }
-    seccomp::load_filter(&process.seccomp, process.seccomp_flags)
-        .step(|| "load the seccomp filter".into())
-}
-
-/// Tries the candidates as execvp does: what is missing is passed over, what is not allowed is remembered.
-fn execute(process: &Process, program: &Program) -> Failure {
+/// Tries the candidates as execvp does: what is missing is passed over, what is not allowed is remembered. Returns only
+/// when all fail.
+pub(crate) fn execute(process: &Process, program: &Program) -> Failure {
     signal::block_only(&[]);
     let mut errno = Errno::NOENT;
     for candidate in &program.candidates {

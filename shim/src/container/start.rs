@@ -7,7 +7,6 @@ use crate::failure::Outcome;
 use carpel_linux::clone::CloneRequest;
 use carpel_linux::clone::Cloned;
 use carpel_linux::clone::clone_process;
-use carpel_linux::namespace;
 use carpel_linux::namespace::Namespaces;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
@@ -21,39 +20,23 @@ use std::os::fd::OwnedFd;
 #[derive(Debug)]
 pub(crate) struct Birth<'a> {
     pub(crate) cgroup: BorrowedFd<'a>,
+    /// New ones.
     pub(crate) namespaces: Namespaces,
-    /// The process whose pid namespace it is born into; none: a new one or the shim's.
-    pub(crate) pid_namespace_of: Option<BorrowedFd<'a>>,
-    /// The shim's own pid namespace, to come back.
-    pub(crate) own_pid_namespace: BorrowedFd<'a>,
 }
 
-/// Clones a child that runs `start`. setns into a pid namespace is for later children only: the shim itself stays.
+/// Clones a child that runs `start`.
 pub(crate) fn clone_child(
     birth: &Birth<'_>,
     start: &Start<'_>,
 ) -> carpel_linux::Result<(Pid, OwnedFd)> {
-    if let Some(process) = birth.pid_namespace_of {
-        namespace::join_process(process, Namespaces::PID)?;
-    }
-    let cloned = clone_process(&CloneRequest {
+    let request = CloneRequest {
         namespaces: birth.namespaces,
         cgroup: Some(birth.cgroup),
         ..CloneRequest::default()
-    });
-    if let Ok(Cloned::Child(process)) = &cloned {
-        child::run(process, start);
-    }
-    if birth.pid_namespace_of.is_some()
-        && namespace::join(birth.own_pid_namespace, Namespaces::PID).is_err()
-    {
-        // Every later child would be born in the wrong namespace. The pod is given up: the daemon's recovery kills its
-        // cgroup. Nothing makes setns to the own namespace fail but a lack of memory.
-        carpel_linux::process::exit_now(71);
-    }
-    match cloned? {
+    };
+    match clone_process(&request)? {
         Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
-        Cloned::Child(_) => carpel_linux::process::exit_now(child::FAILED),
+        Cloned::Child(process) => child::run(&process, start),
     }
 }
 

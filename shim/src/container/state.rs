@@ -162,6 +162,8 @@ pub(crate) struct Exec {
     /// Monotonic nanoseconds.
     pub(crate) deadline: Option<u64>,
     pub(crate) timed_out: bool,
+    /// Its process is the one that becomes the program.
+    pub(crate) has_gone_on: bool,
     /// Whatever process goes on in its place is to be killed too.
     pub(crate) killed: bool,
     pub(crate) failure: Option<Failure>,
@@ -185,6 +187,7 @@ impl Exec {
             terminal: None,
             deadline,
             timed_out: false,
+            has_gone_on: false,
             killed: false,
             failure: None,
             waiting: Vec::new(),

@@ -174,21 +174,84 @@ fn enter() {
     say("climbed", entries("/../.."));
 }
 
-/// Watches for new processes of its pid namespace through which a file of the host can be seen, until it is told to stop.
+/// Watches for new processes of its pid namespace that show a file of the host or have a right that this one has not, until
+/// it is told to stop. It traces what it can, for a moment, and tells how many it has looked at.
 fn watch(marker: &str) {
     println!("watching: yes");
-    let mut looks = 0_u64;
+    let own = capabilities(&fs::read_to_string("/proc/self/status").unwrap()).unwrap();
+    let (mut looks, mut last, mut traced) = (0_u64, 0, 0_u32);
     while !looks.is_multiple_of(1024) || !std::path::Path::new("/share/stop").exists() {
         looks += 1;
         // The number that was given out last in this pid namespace ends /proc/loadavg.
         let load = fs::read_to_string("/proc/loadavg").unwrap();
         let newest: u32 = load.trim().rsplit(' ').next().unwrap().parse().unwrap();
         for pid in [newest, newest + 1] {
-            if fs::metadata(format!("/proc/{pid}/root{marker}")).is_ok() {
-                say("host", "seen");
+            if let Some(found) = beyond(pid, marker, own) {
+                say("seen", found);
                 return;
             }
         }
+        // Once a process: being traced must not harm it, either.
+        if newest != last {
+            let pid = nix::unistd::Pid::from_raw(newest.try_into().unwrap());
+            if ptrace::seize(pid, ptrace::Options::empty()).is_ok() {
+                traced += 1;
+                if let Some(found) = beyond(newest, marker, own) {
+                    say("seen", found);
+                    return;
+                }
+                // Only what is stopped can be let go.
+                ptrace::interrupt(pid)
+                    .and_then(|()| nix::sys::wait::waitpid(pid, None))
+                    .and_then(|_stopped| ptrace::detach(pid, None))
+                    .ok();
+            }
+            last = newest;
+        }
     }
-    say("host", "not seen");
+    say("traced", traced > 0);
+    say("seen", "nothing");
+}
+
+/// What a process shows that is not the pod's: a way to the host's root, a program of the host, a capability.
+fn beyond(pid: u32, marker: &str, own: u64) -> Option<String> {
+    let up = "/..".repeat(12);
+    let mut ways = vec![format!("root{marker}"), format!("root{up}{marker}")];
+    ways.push(format!("cwd{up}{marker}"));
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+    {
+        let number = entry.ok()?.file_name().into_string().unwrap();
+        ways.push(format!("fd/{number}{marker}"));
+        ways.push(format!("fd/{number}{up}{marker}"));
+    }
+    if let Some(way) = ways
+        .into_iter()
+        .find(|way| fs::metadata(format!("/proc/{pid}/{way}")).is_ok())
+    {
+        return Some(format!("the host by {way}"));
+    }
+    let exe = fs::read_link(format!("/proc/{pid}/exe"));
+    if let Some(exe) = exe.ok().filter(|exe| exe.starts_with(marker)) {
+        return Some(format!("program {}", exe.display()));
+    }
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let more = capabilities(&status)? & !own;
+    (more != 0 && !is_harmless(&status)).then(|| format!("capabilities {more:#x}"))
+}
+
+/// Permitted, effective and inheritable capabilities in a status file, together.
+fn capabilities(status: &str) -> Option<u64> {
+    let sets = ["CapPrm:", "CapEff:", "CapInh:"].iter().map(|name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+    });
+    sets.into_iter().try_fold(0, |all, set| Some(all | set?))
+}
+
+/// The process that opens proc on kernels before 6.17: a filter keeps it, and who takes it over, from using what it has.
+fn is_harmless(status: &str) -> bool {
+    let has = |line: &str| status.lines().any(|found| found == line);
+    has("Name:\tcarpel-proc") && has("Seccomp:\t2") && has("NoNewPrivs:\t1")
 }
