@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::readings::{self, HeldCgroups};
+use super::unit_limits;
 use crate::cgroup::{
     Cgroup, CgroupError, CgroupErrorKind, Cgroups, DeviceAccess, PodCgroup, Write, device_access,
 };
@@ -203,11 +204,18 @@ impl PodCgroups for NodeCgroups {
         let subject = sandbox(sandbox_id);
         let limits = limits(&subject, resources)?;
         let pod = self.pod(parent, sandbox_id)?;
-        if let Some(unit) = pod.unit() {
-            // The files of a scope are systemd's, which may write them anew at any reload (decision 0052).
-            tracing::debug!(id = sandbox_id, unit = %unit.scope, "no limits for a pod as a whole");
-            return Ok(());
-        }
+        let limits = match pod.unit() {
+            Some(unit) => {
+                let (properties, files) = unit_limits::split(&limits);
+                let step = "have systemd limit it";
+                let told = self.systemd.set_properties(&unit.scope, &properties).await;
+                told.map_err(|error| {
+                    PodError::new(PodErrorKind::Internal, subject.clone(), step).caused_by(error)
+                })?;
+                files
+            }
+            None => limits,
+        };
         let warnings = change(subject, move || pod.limit(&limits)).await?;
         warn(sandbox_id, &warnings);
         Ok(())

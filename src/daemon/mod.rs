@@ -18,6 +18,7 @@ mod run;
 mod runtimes;
 mod shims;
 mod streams;
+mod unit_limits;
 
 pub use agent::agent_settings;
 pub use error::DaemonError;

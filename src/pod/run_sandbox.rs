@@ -223,14 +223,7 @@ impl Build {
             .create_sandbox(&parent, self.context.id())?;
         self.start_shim(cgroups.shim.clone());
         self.cgroups = Some(cgroups);
-        match self.context.slot.pod().limits() {
-            Some(limits) => {
-                let cgroups = &self.context.parts.cgroups;
-                let id = self.context.id();
-                cgroups.limit_sandbox(&parent, id, &limits).await
-            }
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     async fn attach_network(&mut self) -> Result<(), PodError> {
@@ -274,7 +267,14 @@ impl Build {
         let cgroups = &self.context.parts.cgroups;
         cgroups
             .settle_sandbox(&parent, self.context.id(), self.infra_pid)
-            .await
+            .await?;
+        match self.context.slot.pod().limits() {
+            Some(limits) => {
+                let id = self.context.id();
+                cgroups.limit_sandbox(&parent, id, &limits).await
+            }
+            None => Ok(()),
+        }
     }
 
     /// Begins to start the shim, in the cgroup that it has now.

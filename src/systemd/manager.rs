@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use zbus::{Connection, DynamicType, OwnedObjectPath, Variant};
+use zbus::{Connection, DynamicType, Message, Variant};
 
 use super::error::SystemdError;
 
@@ -33,6 +33,24 @@ pub struct Scope {
     pub description: String,
     /// The process that it is made of.
     pub pid: u32,
+}
+
+/// A property of a unit (org.freedesktop.systemd1(5)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Property {
+    /// As D-Bus has it: `MemoryMax`, `CPUQuotaPerSecUSec`.
+    pub name: &'static str,
+    /// What it is set to.
+    pub value: PropertyValue,
+}
+
+/// The value of a property.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PropertyValue {
+    /// [`u64::MAX`] is no limit.
+    Number(u64),
+    /// A set of small numbers, a bit each, the lowest first.
+    Mask(Vec<u8>),
 }
 
 /// systemd, as process 1 of this machine.
@@ -77,12 +95,30 @@ impl Manager {
         }
     }
 
+    /// Changes properties of a unit until the machine is off: all, or none. systemd writes them to the cgroup soon after.
+    ///
+    /// # Errors
+    ///
+    /// systemd does not answer, or refuses one.
+    pub async fn set_properties(
+        &self,
+        unit: &str,
+        properties: &[Property],
+    ) -> Result<(), SystemdError> {
+        let values: Vec<(&str, Variant<'_>)> = properties
+            .iter()
+            .map(|property| (property.name, variant(&property.value)))
+            .collect();
+        let body = (unit, true, values);
+        self.call("SetUnitProperties", unit, &body).await.map(drop)
+    }
+
     async fn call<B>(
         &self,
         call: &'static str,
         unit: &str,
         body: &B,
-    ) -> Result<OwnedObjectPath, SystemdError>
+    ) -> Result<Message, SystemdError>
     where
         B: serde::ser::Serialize + DynamicType,
     {
@@ -104,8 +140,7 @@ impl Manager {
             *held = None;
         }
         drop(held);
-        let answer = answer.map_err(refused)?;
-        answer.body().deserialize().map_err(refused)
+        answer.map_err(refused)
     }
 }
 
@@ -136,6 +171,13 @@ fn properties(scope: &Scope) -> Vec<(&'static str, Variant<'_>)> {
     ]
 }
 
+fn variant(value: &PropertyValue) -> Variant<'_> {
+    match value {
+        PropertyValue::Number(number) => Variant::from(*number),
+        PropertyValue::Mask(bits) => Variant::from(bits.clone()),
+    }
+}
+
 fn is_unknown(error: &zbus::Error) -> bool {
     matches!(error, zbus::Error::MethodError(name, _, _) if name.as_str() == NO_SUCH_UNIT)
 }
@@ -164,6 +206,13 @@ mod tests {
             "0::/carpel-1.scope/infra\n",
             "carpel-1.scope"
         ));
+    }
+
+    #[test]
+    fn limits_have_the_types_that_systemd_wants() {
+        let signature = |value: &PropertyValue| variant(value).value_signature().to_string();
+        assert_eq!(signature(&PropertyValue::Number(1)), "t");
+        assert_eq!(signature(&PropertyValue::Mask(vec![1])), "ay");
     }
 
     #[test]

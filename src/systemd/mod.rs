@@ -7,7 +7,7 @@ mod error;
 mod manager;
 
 pub use error::SystemdError;
-pub use manager::{Manager, Scope};
+pub use manager::{Manager, Property, PropertyValue, Scope};
 
 /// Is process 1 systemd? As sd_booted(3).
 pub fn is_running() -> bool {
