@@ -6,9 +6,19 @@ use crate::Error;
 use crate::Result;
 use crate::error::last_errno;
 use rustix::io::Errno;
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::FromRawFd;
+use std::os::fd::OwnedFd;
+use std::os::fd::RawFd;
 
 /// sizeof(struct sock_filter), linux/filter.h
 const INSTRUCTION_BYTES: usize = 8;
+/// SECCOMP_FILTER_FLAG_NEW_LISTENER, linux/seccomp.h
+const NEW_LISTENER: u32 = 1 << 3;
+/// `SECCOMP_IOWR(0, struct seccomp_notif)` of 80 bytes, and `SECCOMP_IOWR(1, struct seccomp_notif_resp)` of 24
+const NOTIFY_RECEIVE: libc::c_ulong = 0xc050_2100;
+const NOTIFY_SEND: libc::c_ulong = 0xc018_2101;
 /// SECCOMP_RET_ACTION_FULL and actions, linux/seccomp.h
 const ACTION: u32 = 0xffff_0000;
 const ALLOW: u32 = 0x7fff_0000;
@@ -31,6 +41,24 @@ const ARCHITECTURE: u32 = 0;
 ///
 /// `EINVAL` for bytes that are not a filter or for unknown flags, `EACCES` without both no_new_privs and CAP_SYS_ADMIN.
 pub fn load_filter(program: &[u8], flags: u32) -> Result<()> {
+    load(program, flags).map(drop)
+}
+
+/// As [`load_filter`], and returns the listener, which is told of calls whose action is SECCOMP_RET_USER_NOTIF: Linux 5.0.
+///
+/// # Errors
+///
+/// As [`load_filter`]; `EBUSY` when a filter that this thread has already has one, `EINVAL` together with
+/// SECCOMP_FILTER_FLAG_TSYNC.
+pub fn load_filter_with_listener(program: &[u8], flags: u32) -> Result<OwnedFd> {
+    let listener = load(program, flags | NEW_LISTENER)?;
+    let listener = RawFd::try_from(listener).unwrap_or(-1);
+    // SAFETY: seccomp(2) has succeeded with SECCOMP_FILTER_FLAG_NEW_LISTENER, so it has returned a new close-on-exec
+    // descriptor that nobody owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(listener) })
+}
+
+fn load(program: &[u8], flags: u32) -> Result<libc::c_long> {
     let filters: Vec<libc::sock_filter> = program
         .chunks_exact(INSTRUCTION_BYTES)
         .filter_map(instruction)
@@ -59,10 +87,77 @@ pub fn load_filter(program: &[u8], flags: u32) -> Result<()> {
             std::ptr::from_ref(&program),
         )
     };
-    if result == 0 {
-        Ok(())
+    if result >= 0 {
+        Ok(result)
     } else {
         Err(Error::new(call(), last_errno()))
+    }
+}
+
+/// A call that waits for a listener's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notification {
+    /// By which it is answered.
+    pub id: u64,
+    /// The calling thread, in the pid namespace of whoever has received this.
+    pub pid: u32,
+    /// The number of the call.
+    pub call: i32,
+}
+
+/// Waits for a call: SECCOMP_IOCTL_NOTIF_RECV.
+///
+/// # Errors
+///
+/// `ENOENT` when the caller died meanwhile.
+pub fn receive_notification(listener: BorrowedFd<'_>) -> Result<Notification> {
+    // SAFETY: struct seccomp_notif is made of numbers, for which zero bytes, which the kernel wants, are valid.
+    let mut received: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is borrowed and so open; the ioctl writes a struct seccomp_notif, which lives during the call.
+    let result = unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            NOTIFY_RECEIVE,
+            std::ptr::from_mut(&mut received),
+        )
+    };
+    if result < 0 {
+        return Err(Error::new("ioctl(SECCOMP_IOCTL_NOTIF_RECV)", last_errno()));
+    }
+    Ok(Notification {
+        id: received.id,
+        pid: received.pid,
+        call: received.data.nr,
+    })
+}
+
+/// Answers a call with an error: SECCOMP_IOCTL_NOTIF_SEND.
+///
+/// # Errors
+///
+/// `ENOENT` when the caller died meanwhile.
+pub fn answer_notification(
+    listener: BorrowedFd<'_>,
+    notification: Notification,
+    error: Errno,
+) -> Result<()> {
+    let mut answer = libc::seccomp_notif_resp {
+        id: notification.id,
+        val: 0,
+        error: error.raw_os_error().wrapping_neg(),
+        flags: 0,
+    };
+    // SAFETY: the descriptor is borrowed and so open; the ioctl reads a struct seccomp_notif_resp, which lives during the call.
+    let result = unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            NOTIFY_SEND,
+            std::ptr::from_mut(&mut answer),
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(Error::new("ioctl(SECCOMP_IOCTL_NOTIF_SEND)", last_errno())),
     }
 }
 

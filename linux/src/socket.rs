@@ -109,6 +109,23 @@ pub fn connect_in(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Connects to the STREAM socket at `path` without waiting for room in its queue; the socket does not block.
+///
+/// # Errors
+///
+/// `ENOENT` and `ECONNREFUSED` when nobody listens there, `EAGAIN` when too many wait, `ENAMETOOLONG` above 107 bytes.
+pub fn connect_stream(path: &str) -> Result<OwnedFd> {
+    let call = || format!("connect(AF_UNIX, {path:?})");
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = Error::of(
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None),
+        call,
+    )?;
+    let address = Error::of(SocketAddrUnix::new(path), call)?;
+    Error::of(rustix::net::connect(&socket, &address), call)?;
+    Ok(socket)
+}
+
 fn address_in(directory: BorrowedFd<'_>, name: &str) -> rustix::io::Result<SocketAddrUnix> {
     SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()))
 }

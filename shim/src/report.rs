@@ -30,6 +30,8 @@ pub(crate) enum Report {
     Notice(Notice),
     /// Comes with the master side of the terminal.
     Terminal,
+    /// The filter is loaded; comes with its listener.
+    Listener,
     /// Another process goes on in this one's place; comes with its pidfd.
     Born,
 }
@@ -51,13 +53,14 @@ pub(crate) fn send(control: BorrowedFd<'_>, report: &Report, descriptor: Option<
         Report::Notice(_) => b'N',
         Report::Terminal => b'T',
         Report::Born => b'B',
+        Report::Listener => b'L',
     }];
     // Encoding into a Vec cannot run out of room.
     bytes.extend(match report {
         Report::Ready(created) => created.encode_to_vec(),
         Report::Failed(failure) => bounded(failure).encode_to_vec(),
         Report::Notice(notice) => notice.encode_to_vec(),
-        Report::Terminal | Report::Born => Vec::new(),
+        Report::Terminal | Report::Born | Report::Listener => Vec::new(),
     });
     let sent = socket::send(control, &bytes, descriptor.as_slice());
     ignore(sent, "a shim that is gone reads no reports");
@@ -96,6 +99,7 @@ pub(crate) fn receive(control: &OwnedFd) -> Heard {
         b'N' => Notice::decode(body).ok().map(Report::Notice),
         b'T' => Some(Report::Terminal),
         b'B' => Some(Report::Born),
+        b'L' => Some(Report::Listener),
         _ => None,
     };
     match report {
@@ -117,6 +121,7 @@ mod tests {
             Report::Notice(Notice { text: "x".into() }),
             Report::Terminal,
             Report::Born,
+            Report::Listener,
         ];
         for report in &reports {
             send(child.as_fd(), report, None);

@@ -19,7 +19,8 @@ use super::procedure::{
 use super::record::{self, ContainerRecord};
 use super::sandbox_state::{Container, ImageNames, Pod};
 use super::{
-    files, image_volumes, oci_runtime, process_file, remove_container, selinux, shim_message,
+    files, image_volumes, oci_runtime, process_file, remove_container, seccomp_listener, selinux,
+    shim_message,
 };
 use crate::apparmor::Wanted;
 use crate::oci::{
@@ -294,6 +295,13 @@ async fn make(context: &Context, plan: &Plan) -> Result<CreatedContainer, PodErr
         log_path: &plan.log_path,
     });
     message.oci_runtime.clone_from(&plan.other);
+    if plan.filter.notifies
+        && let Some(process) = &mut message.process
+    {
+        let bundle = context.slot.directories.bundle(&plan.id);
+        process.seccomp_listener =
+            seccomp_listener::listener(&plan.calculated.specification, &plan.id, &bundle);
+    }
     let process = message.process.clone().unwrap_or_default();
     let bundle = write_bundle(context, plan, process);
     stages.run("write its bundle", bundle).await?;

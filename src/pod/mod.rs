@@ -38,6 +38,7 @@ mod resources;
 mod run_sandbox;
 mod runtime_handler;
 mod sandbox_state;
+mod seccomp_listener;
 mod selinux;
 mod shim_message;
 mod slot;

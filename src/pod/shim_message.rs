@@ -160,6 +160,7 @@ fn process(calculated: &Calculated, filter: &Filter) -> message::Process {
         apparmor_profile: process.apparmor_profile().clone().unwrap_or_default(),
         selinux_label: process.selinux_label().clone().unwrap_or_default(),
         umask: DEFAULT_UMASK,
+        seccomp_listener: None,
     }
 }
 

@@ -5,6 +5,7 @@ use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag as Flag};
 
 use super::architecture::{Architecture, X32_BIT};
 use super::error::SeccompError;
+use super::listener;
 use super::program::{
     Instruction, JUMP_EQUAL, JUMP_GREATER, JUMP_GREATER_OR_EQUAL, Label, Program,
 };
@@ -24,6 +25,7 @@ const HIGH_HALF: u32 = 4;
 const FLAG_TSYNC: u32 = 1;
 const FLAG_LOG: u32 = 1 << 1;
 const FLAG_SPEC_ALLOW: u32 = 1 << 2;
+const FLAG_WAIT_KILLABLE: u32 = 1 << 5;
 
 /// What a shim loads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,6 +34,8 @@ pub struct Filter {
     pub program: Vec<u8>,
     /// SECCOMP_FILTER_FLAG_*.
     pub flags: u32,
+    /// Somebody has to be given the filter's listener: there are calls whose action is SCMP_ACT_NOTIFY.
+    pub notifies: bool,
 }
 
 /// Compiles a profile for this machine.
@@ -41,6 +45,7 @@ pub struct Filter {
 /// What the profile asks for and is not to be had, by the name of the field.
 pub fn compile(profile: &LinuxSeccomp) -> Result<Filter, SeccompError> {
     let native = Architecture::native().ok_or(SeccompError::Machine)?;
+    let notifies = listener::is_wanted(profile)?;
     let instructions = instructions(profile, native)?;
     let bytes = instructions.iter().flat_map(|instruction| {
         let [c0, c1] = instruction.code.to_ne_bytes();
@@ -48,36 +53,29 @@ pub fn compile(profile: &LinuxSeccomp) -> Result<Filter, SeccompError> {
         let (yes, no) = (instruction.jump_true, instruction.jump_false);
         [c0, c1, yes, no, k0, k1, k2, k3]
     });
+    let program: Vec<u8> = bytes.collect();
+    if notifies {
+        listener::check_handover(&program)?;
+    }
     Ok(Filter {
-        program: bytes.collect(),
-        flags: flags(profile)?,
+        program,
+        flags: flags(profile),
+        notifies,
     })
 }
 
 /// Without any, the mitigation that costs every program of a kernel before 5.16 is left off, as runc has it.
-fn flags(profile: &LinuxSeccomp) -> Result<u32, SeccompError> {
-    if profile.listener_path().is_some() {
-        return Err(SeccompError::Notify {
-            field: "listenerPath".to_owned(),
-        });
-    }
+fn flags(profile: &LinuxSeccomp) -> u32 {
     let Some(listed) = profile.flags() else {
-        return Ok(FLAG_SPEC_ALLOW);
+        return FLAG_SPEC_ALLOW;
     };
-    let mut bits = 0;
-    for flag in listed {
-        bits |= match flag {
-            Flag::SeccompFilterFlagLog => FLAG_LOG,
-            Flag::SeccompFilterFlagTsync => FLAG_TSYNC,
-            Flag::SeccompFilterFlagSpecAllow => FLAG_SPEC_ALLOW,
-            Flag::SeccompFilterFlagWaitKillableRecv => {
-                return Err(SeccompError::Flag {
-                    flag: flag.to_string(),
-                });
-            }
-        };
-    }
-    Ok(bits)
+    let bits = listed.iter().map(|flag| match flag {
+        Flag::SeccompFilterFlagLog => FLAG_LOG,
+        Flag::SeccompFilterFlagTsync => FLAG_TSYNC,
+        Flag::SeccompFilterFlagSpecAllow => FLAG_SPEC_ALLOW,
+        Flag::SeccompFilterFlagWaitKillableRecv => FLAG_WAIT_KILLABLE,
+    });
+    bits.fold(0, |all, bit| all | bit)
 }
 
 /// The program of a profile on a machine of that architecture.

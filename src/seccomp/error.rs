@@ -4,16 +4,30 @@
 #[derive(Debug, thiserror::Error)]
 pub enum SeccompError {
     /// Nobody would listen.
-    #[error("{field}: SCMP_ACT_NOTIFY is not supported: Carpel passes no listener on")]
+    #[error("{field}: SCMP_ACT_NOTIFY without listenerPath, a socket to send the listener to")]
     Notify {
         /// Where it is asked for.
         field: String,
     },
-    /// A flag that needs a listener.
-    #[error("flags: {flag} is not supported: it is for SCMP_ACT_NOTIFY alone")]
-    Flag {
-        /// Its name.
-        flag: String,
+    /// No call would ever reach the listener.
+    #[error("{field} without an entry whose action is SCMP_ACT_NOTIFY")]
+    Listener {
+        /// What is there for nothing.
+        field: &'static str,
+    },
+    /// A listener's place is a path of the host.
+    #[error("listenerPath: {path:?} is not an absolute path")]
+    ListenerPath {
+        /// What is given.
+        path: String,
+    },
+    /// The process that loads the filter could not hand the listener on.
+    #[error(
+        "{call} is not allowed without conditions: with SCMP_ACT_NOTIFY it is needed to hand the listener on"
+    )]
+    Handover {
+        /// The system call.
+        call: &'static str,
     },
     /// An error number where the action has none (OCI config-linux.md: the runtime must fail).
     #[error("{field}: {action} returns no error number")]

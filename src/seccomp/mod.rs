@@ -16,6 +16,7 @@ mod compile;
 mod default_profile;
 mod error;
 mod filters;
+mod listener;
 mod parse;
 mod program;
 mod rules;

@@ -70,7 +70,6 @@ pub(super) struct Rules {
 /// Reads a profile for a machine of that architecture.
 pub(super) fn rules(profile: &LinuxSeccomp, native: Architecture) -> Result<Rules, SeccompError> {
     let other = action(
-        "defaultAction",
         profile.default_action(),
         ("defaultErrnoRet", profile.default_errno_ret()),
     )?;
@@ -156,7 +155,6 @@ fn by_number(
 /// The clauses of an entry: one, or one for each condition if two of them are about the same argument.
 fn clauses(index: usize, entry: &LinuxSyscall) -> Result<Vec<Clause>, SeccompError> {
     let action = action(
-        &format!("syscalls[{index}].action"),
         entry.action(),
         (&format!("syscalls[{index}].errnoRet"), entry.errno_ret()),
     )?;
@@ -214,16 +212,7 @@ fn condition(
 }
 
 /// SECCOMP_RET_* of an action. Without an error number it is EPERM, OCI config-linux.md.
-fn action(
-    field: &str,
-    action: Action,
-    (errno_field, errno): (&str, Option<u32>),
-) -> Result<u32, SeccompError> {
-    if action == Action::ScmpActNotify {
-        return Err(SeccompError::Notify {
-            field: field.to_owned(),
-        });
-    }
+fn action(action: Action, (errno_field, errno): (&str, Option<u32>)) -> Result<u32, SeccompError> {
     let takes_errno = matches!(action, Action::ScmpActErrno | Action::ScmpActTrace);
     match errno {
         Some(_) if !takes_errno => Err(SeccompError::ErrnoWithoutUse {

@@ -435,13 +435,50 @@ fn profiles_are_read_from_json_and_those_of_docker_refused() {
 }
 
 #[test]
+fn a_listener_needs_a_place_a_reason_and_a_way() {
+    let with = |members: &str| {
+        let text = format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", {members}}}"#);
+        compile(&parse(text.as_bytes()).unwrap())
+    };
+    let path = r#""listenerPath": "/run/listener.sock", "listenerMetadata": "m""#;
+    let entry = |name: &str| {
+        format!(r#""syscalls": [{{"names": ["{name}"], "action": "SCMP_ACT_NOTIFY"}}]"#)
+    };
+    let filter = with(&format!("{path}, {}", entry("mkdir"))).unwrap();
+    assert!(filter.notifies);
+    assert!(!carpel_linux::seccomp::allows(
+        &filter.program,
+        libc::SYS_mkdir,
+        &[]
+    ));
+    assert!(!with(r#""syscalls": []"#).unwrap().notifies);
+    let refused = |members: &str| with(members).unwrap_err().to_string();
+    assert_eq!(
+        refused(path),
+        "listenerPath without an entry whose action is SCMP_ACT_NOTIFY"
+    );
+    assert_eq!(
+        refused(&format!("{path}, {}", entry("sendmsg"))),
+        "sendmsg is not allowed without conditions: with SCMP_ACT_NOTIFY it is needed to hand the listener on"
+    );
+    assert_eq!(
+        refused(&format!(r#""listenerPath": "a.sock", {}"#, entry("mkdir"))),
+        "listenerPath: \"a.sock\" is not an absolute path"
+    );
+    assert_eq!(
+        refused(r#""flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#),
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV without an entry whose action is SCMP_ACT_NOTIFY"
+    );
+}
+
+#[test]
 fn what_cannot_be_is_refused_by_name() {
     let notify = refused_entry(|entry| {
         entry.set_action(Action::ScmpActNotify);
     });
     assert_eq!(
         notify,
-        "syscalls[0].action: SCMP_ACT_NOTIFY is not supported: Carpel passes no listener on"
+        "syscalls[0].action: SCMP_ACT_NOTIFY without listenerPath, a socket to send the listener to"
     );
     let useless = refused_entry(|entry| {
         entry.set_errno_ret(Some(1));

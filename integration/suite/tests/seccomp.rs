@@ -6,8 +6,12 @@
     reason = "a test says what went wrong by panicking"
 )]
 
+use std::os::fd::AsFd;
+
 use carpel_integration::node::Node;
 use carpel_integration::request::{BUSYBOX, container, pod, write_new};
+use carpel_linux::seccomp;
+use rustix::io::Errno;
 use serde_json::{Value, json};
 
 const RUNTIME_DEFAULT: u32 = 0;
@@ -185,6 +189,77 @@ fn root_every_action_of_a_file_is_what_a_program_meets() {
         let said = node.ask_inside(&container, script);
         assert!(said.contains(expected), "{name}: {said}");
     }
+    node.remove_pod(&pod);
+    node.finish();
+}
+
+/// Answers every call that it is told of with an error that the call does not have, and gives the state that came first.
+fn listen(place: &std::path::Path) -> std::sync::mpsc::Receiver<Value> {
+    let listener = std::os::unix::net::UnixListener::bind(place).unwrap();
+    let (tell, states) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let tell = tell.clone();
+            std::thread::spawn(move || {
+                let mut buffer = vec![0; 65_536];
+                let stream = stream.unwrap();
+                let mut received =
+                    carpel_linux::socket::receive(stream.as_fd(), &mut buffer).unwrap();
+                let filter = received.descriptors.pop().unwrap();
+                tell.send(serde_json::from_slice(&buffer[..received.length]).unwrap())
+                    .ok();
+                while let Ok(call) = seccomp::receive_notification(filter.as_fd()) {
+                    seccomp::answer_notification(filter.as_fd(), call, Errno::PROTO).unwrap();
+                }
+            });
+        }
+    });
+    states
+}
+
+#[test]
+fn root_a_program_of_the_host_answers_calls() {
+    let Some(node) = Node::start_carpel() else {
+        return;
+    };
+    let pod = node.run_pod(pod("listener"));
+    let place = node.work.join("listener.sock");
+    let entry = json!({ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY" });
+    let file = deny(&node, "notify", &entry);
+    let mut profile: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    profile["listenerPath"] = json!(place);
+    profile["listenerMetadata"] = json!("of this test");
+    write_new(file.as_ref(), profile.to_string().as_bytes());
+    let profile = json!({ "profile_type": LOCALHOST, "localhost_ref": file });
+
+    // Nobody listens.
+    let lonely = node.create(&pod, &with_profile("lonely", &profile));
+    let codes = ["Internal", "Unknown", "FailedPrecondition", "NotFound"];
+    node.is_refused(&["start", &lonely], &codes, &["listener.sock"]);
+    assert_eq!(node.wait_until_exited(&lonely)["exitCode"], 128);
+
+    let states = listen(&place);
+    let mut request = with_profile("heard", &profile);
+    request["command"] = json!(["sh", "-c", "mkdir /a 2>&1; exec sleep 1000"]);
+    let heard = node.start_container(&pod, &request);
+    let patience = std::time::Duration::from_secs(20);
+    let state = states.recv_timeout(patience).unwrap();
+    assert_eq!(state["metadata"], "of this test");
+    assert_eq!(state["fds"], json!(["seccompFd"]));
+    assert_eq!(state["state"]["id"], json!(heard));
+    assert_eq!(state["pid"], state["state"]["pid"]);
+    carpel_integration::wait::wait_for("what the first program says", patience, || {
+        let said = node.ask(&["logs", &heard]);
+        said.contains("Protocol error").then_some(())
+    });
+    let said = node.ask_inside(&heard, "mkdir /a 2>&1; ls -d /a 2>&1");
+    assert!(
+        said.contains("Protocol error") && said.contains("No such file"),
+        "{said}"
+    );
+    let state = states.recv_timeout(patience).unwrap();
+    assert_eq!(state["state"]["status"], "running");
+    assert_ne!(state["pid"], state["state"]["pid"]);
     node.remove_pod(&pod);
     node.finish();
 }

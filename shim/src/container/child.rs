@@ -181,7 +181,7 @@ fn go(
         }
         process => prepare_seen(child, start, (&mut prepared, process), control)?,
     };
-    rights::finish(start.process, leftover)?;
+    rights::finish(start.process, leftover, control)?;
     Err(program::execute(start.process, &program))
 }
 
@@ -198,7 +198,7 @@ fn prepare_hidden(
     // Takes its time, for which nobody need wait; but no program runs before it.
     detach_old_root(prepared)?;
     wait_for_release(control);
-    rights::give_up(start.process, &prepared.user, Sight::Hidden)
+    rights::give_up(start.process, &prepared.user, Sight::Hidden, control)
 }
 
 /// A process that is cloned into the pid namespace when everything else is done becomes the program. Returns there.
@@ -214,7 +214,7 @@ fn prepare_seen(
         namespace::join_process(process.as_fd(), Namespaces::PID)
             .step(|| "join the shared pid namespace".into())?;
     }
-    let leftover = rights::give_up(start.process, &prepared.user, Sight::Seen)?;
+    let leftover = rights::give_up(start.process, &prepared.user, Sight::Seen, control)?;
     let ready = (start.ending == Ending::WaitForRelease).then(|| ready(prepared));
     entry::continue_in_sight(child, control, ready.as_ref())?;
     process::new_session().step(|| "make a session".into())?;

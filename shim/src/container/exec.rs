@@ -4,6 +4,7 @@ use crate::container::child::Ending;
 use crate::container::child::Start;
 use crate::container::child::ended_early;
 use crate::container::lifecycle::processes_of;
+use crate::container::listener::Listener;
 use crate::container::plan;
 use crate::container::plan::Step;
 use crate::container::start;
@@ -74,6 +75,8 @@ impl Server {
         if container.external.is_some() {
             return self.exec_externally(id, request, &standard);
         }
+        let listens = process.seccomp_listener.as_ref();
+        let listener = listens.map(Listener::connect).transpose()?;
         let steps = plan_exec(process, container.in_user_namespace)?;
         let [input, output, error] = &standard;
         let (control, child_control) = socket::pair().step(|| "make a control socket".into())?;
@@ -98,6 +101,7 @@ impl Server {
         });
         let mut exec = Exec::new(serial, request, pid);
         exec.control = Some(control);
+        exec.listener = listener;
         exec.waiting.push(id);
         if let Err(failure) = watched.step(|| "watch the exec".into()) {
             exec.failure = Some(failure);
@@ -126,6 +130,15 @@ impl Server {
                     self.outbox.notice(text);
                 }
                 Heard::Report(Report::Born, pidfd) => exec.goes_on_as(pidfd),
+                Heard::Report(Report::Listener, listener) => {
+                    let mut containers = self.containers.iter();
+                    let found = containers.find(|container| container.id == exec.container_id);
+                    let first = found.and_then(|container| container.pid);
+                    if let Err(failure) = exec.hand_listener_over(listener, first) {
+                        exec.failure = Some(failure);
+                        exec.kill("");
+                    }
+                }
                 Heard::Report(Report::Ready(_), _) => {}
                 Heard::End => {
                     if let Some(control) = exec.control.take() {

@@ -5,6 +5,7 @@ use crate::container::child::Ending;
 use crate::container::child::Start;
 use crate::container::child::ended_early;
 use crate::container::entry::Entry;
+use crate::container::listener::Listener;
 use crate::container::plan;
 use crate::container::start;
 use crate::container::start::Birth;
@@ -251,6 +252,13 @@ impl Server {
                     return self.container_is_created(&id);
                 }
                 Heard::Report(Report::Born, pidfd) => container.goes_on_as(pidfd),
+                Heard::Report(Report::Listener, listener) => {
+                    if let Err(failure) = container.hand_listener_over(listener) {
+                        let killed = signal::send(container.pidfd.as_fd(), signal::KILL);
+                        ignore(killed, "it is dead already");
+                        self.child_failed(serial, failure);
+                    }
+                }
                 Heard::Report(Report::Terminal, Some(master)) => self.take_terminal(serial, master),
                 Heard::Report(Report::Terminal, None) => {}
                 Heard::Report(Report::Notice(notice), _) => {
@@ -298,7 +306,7 @@ impl Server {
         self.watch_log();
     }
 
-    fn child_failed(&mut self, serial: u32, failure: Failure) {
+    pub(crate) fn child_failed(&mut self, serial: u32, failure: Failure) {
         let Some(container) = self.by_serial(serial) else {
             return;
         };
@@ -313,7 +321,7 @@ impl Server {
     }
 
     /// The control socket is closed: the program runs, or the child is dead and about to be reaped.
-    fn control_ended(&mut self, serial: u32) {
+    pub(crate) fn control_ended(&mut self, serial: u32) {
         let Some(container) = self.by_serial(serial) else {
             return;
         };
@@ -351,6 +359,14 @@ impl Server {
                 self.start_externally(id, container_id)
             }
             (Stage::Created, Some(control)) => {
+                match container.listens.as_ref().map(Listener::connect) {
+                    Some(Err(failure)) => {
+                        let serial = container.serial;
+                        self.give_start_up(id, serial, failure);
+                        return Ok(());
+                    }
+                    connected => container.listener = connected.and_then(Result::ok),
+                }
                 socket::send(control.as_fd(), report::RELEASE, &[]).step(step)?;
                 container.stage = Stage::Starting;
                 container.started_at = time::wall_nanoseconds();

@@ -9,6 +9,7 @@ pub(crate) mod exit;
 pub(crate) mod filesystem;
 pub(crate) mod image;
 pub(crate) mod lifecycle;
+pub(crate) mod listener;
 pub(crate) mod mapped_overlay;
 pub(crate) mod mount_options;
 pub(crate) mod overlay;

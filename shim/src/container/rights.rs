@@ -5,6 +5,8 @@
 
 use crate::failure::InStep;
 use crate::failure::Outcome;
+use crate::report;
+use crate::report::Report;
 use carpel_linux::clone::SIBLING_FLAGS;
 use carpel_linux::credentials;
 use carpel_linux::process;
@@ -12,6 +14,8 @@ use carpel_linux::seccomp;
 use carpel_shim_protocol::message::CapabilitySets;
 use carpel_shim_protocol::message::Process;
 use carpel_shim_protocol::message::ResolvedUser;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 
 /// umask(2) unless the request sets one.
 const DEFAULT_UMASK: u32 = 0o022;
@@ -77,7 +81,7 @@ fn filter_time(process: &Process, sets: CapabilitySets, sight: Sight) -> FilterT
         FilterTime::First
     } else if sets.effective & sets.permitted & ADMIN != 0 {
         FilterTime::Last(Leftover::Filter)
-    } else if ON_THE_WAY.iter().all(passes) {
+    } else if process.seccomp_listener.is_none() && ON_THE_WAY.iter().all(passes) {
         FilterTime::First
     } else {
         FilterTime::Last(Leftover::FilterAndAdmin(sets))
@@ -85,7 +89,12 @@ fn filter_time(process: &Process, sets: CapabilitySets, sight: Sight) -> FilterT
 }
 
 /// Gives up what the program has not. Returned is what [`finish`] must do.
-pub(crate) fn give_up(process: &Process, user: &ResolvedUser, sight: Sight) -> Outcome<Leftover> {
+pub(crate) fn give_up(
+    process: &Process,
+    user: &ResolvedUser,
+    sight: Sight,
+    control: &OwnedFd,
+) -> Outcome<Leftover> {
     process::set_umask(match process.umask {
         0 => DEFAULT_UMASK,
         mask => mask,
@@ -94,7 +103,7 @@ pub(crate) fn give_up(process: &Process, user: &ResolvedUser, sight: Sight) -> O
     let sets = allowed_of(process, allowed);
     let time = filter_time(process, sets, sight);
     if time == FilterTime::First {
-        load_filter(process)?;
+        load_filter(process, control)?;
     }
     credentials::limit_bounding_set(sets.bounding).step(|| "limit the bounding set".into())?;
     credentials::keep_capabilities().step(|| "keep capabilities".into())?;
@@ -121,12 +130,12 @@ pub(crate) fn give_up(process: &Process, user: &ResolvedUser, sight: Sight) -> O
 }
 
 /// The last steps before execve.
-pub(crate) fn finish(process: &Process, leftover: Leftover) -> Outcome<()> {
+pub(crate) fn finish(process: &Process, leftover: Leftover, control: &OwnedFd) -> Outcome<()> {
     match leftover {
         Leftover::Nothing => Ok(()),
-        Leftover::Filter => load_filter(process),
+        Leftover::Filter => load_filter(process, control),
         Leftover::FilterAndAdmin(sets) => {
-            load_filter(process)?;
+            load_filter(process, control)?;
             set_capabilities(sets, 0)
         }
     }
@@ -148,10 +157,17 @@ fn set_capabilities(sets: CapabilitySets, kept: u64) -> Outcome<()> {
         .step(|| "set capabilities".into())
 }
 
-fn load_filter(process: &Process) -> Outcome<()> {
+fn load_filter(process: &Process, control: &OwnedFd) -> Outcome<()> {
     if process.seccomp.is_empty() {
         return Ok(());
     }
-    seccomp::load_filter(&process.seccomp, process.seccomp_flags)
-        .step(|| "load the seccomp filter".into())
+    let (filter, flags) = (&process.seccomp, process.seccomp_flags);
+    let step = || "load the seccomp filter".to_owned();
+    if process.seccomp_listener.is_none() {
+        return seccomp::load_filter(filter, flags).step(step);
+    }
+    let listener = seccomp::load_filter_with_listener(filter, flags).step(step)?;
+    // The daemon has made sure that the filter lets this pass: whatever comes next may wait for the listener.
+    report::send(control.as_fd(), &Report::Listener, Some(listener.as_fd()));
+    Ok(())
 }

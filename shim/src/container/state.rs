@@ -7,6 +7,7 @@
 //!          └─► forgotten
 //! ```
 
+use crate::container::listener::Listener;
 use crate::external::External;
 use crate::external::ExternalExec;
 use crate::failure::Failure;
@@ -17,6 +18,7 @@ use carpel_shim_protocol::message::ContainerState;
 use carpel_shim_protocol::message::CreateContainer;
 use carpel_shim_protocol::message::Exec as ExecRequest;
 use carpel_shim_protocol::message::ResolvedUser;
+use carpel_shim_protocol::message::SeccompListener;
 use carpel_shim_protocol::message::container_state::Stage as WireStage;
 use rustix::process::Pid;
 use std::os::fd::OwnedFd;
@@ -66,6 +68,10 @@ pub(crate) struct Container {
     pub(crate) pid: Option<Pid>,
     pub(crate) pidfd: OwnedFd,
     pub(crate) control: Option<OwnedFd>,
+    /// Where the listener of its filter is to go, by the request.
+    pub(crate) listens: Option<SeccompListener>,
+    /// The same, connected: from the start on, until it has been sent.
+    pub(crate) listener: Option<Listener>,
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) terminal: Option<OwnedFd>,
     pub(crate) log_path: String,
@@ -100,6 +106,11 @@ impl Container {
             pid: Some(pid),
             pidfd,
             control,
+            listens: create
+                .process
+                .as_ref()
+                .and_then(|process| process.seccomp_listener.clone()),
+            listener: None,
             stdin: None,
             terminal: None,
             log_path: create.log_path.clone(),
@@ -158,6 +169,8 @@ pub(crate) struct Exec {
     pub(crate) container_id: String,
     pub(crate) pid: Pid,
     pub(crate) control: Option<OwnedFd>,
+    /// Where the listener of its filter goes, until it has been sent.
+    pub(crate) listener: Option<Listener>,
     pub(crate) terminal: Option<OwnedFd>,
     /// Monotonic nanoseconds.
     pub(crate) deadline: Option<u64>,
@@ -184,6 +197,7 @@ impl Exec {
             container_id: request.container_id.clone(),
             pid,
             control: None,
+            listener: None,
             terminal: None,
             deadline,
             timed_out: false,

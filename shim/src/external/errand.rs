@@ -156,7 +156,7 @@ impl Errand {
                 Report::Ready(created) => done.user = created.user,
                 Report::Failed(failure) => done.result = Err(failure),
                 Report::Notice(notice) => done.notices.push(notice.text),
-                Report::Terminal | Report::Born => {}
+                Report::Terminal | Report::Born | Report::Listener => {}
             }
         }
         if done.result.is_ok() && ended.exit_code != 0 {
