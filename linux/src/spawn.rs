@@ -23,6 +23,14 @@ use std::os::fd::RawFd;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// linux/sched.h
 const CLONE_PIDFD: u64 = 0x1000;
+/// linux/sched.h: handled signals have their default action in the child; Linux 5.5.
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+#[cfg(target_arch = "x86_64")]
+/// linux/sched.h
+const CLONE_VM: u64 = 0x100;
+#[cfg(target_arch = "x86_64")]
+/// linux/sched.h
+const CLONE_VFORK: u64 = 0x4000;
 /// Exit code of a child that could not execute; the parent has the errno by then.
 const FAILED: i32 = 127;
 
@@ -56,33 +64,28 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<(Pid, OwnedFd)> {
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC),
         || "pipe2(O_CLOEXEC)".into(),
     )?;
+    let image = Image {
+        spawn,
+        arguments: &arguments,
+        environment: &environment,
+        tell: tell.as_raw_fd(),
+    };
     let mut pidfd: RawFd = -1;
     // SAFETY: every field of clone_args is a number, for which zero bytes are a valid value.
     let mut request: libc::clone_args = unsafe { std::mem::zeroed() };
-    request.flags = CLONE_PIDFD;
+    request.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
     request.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
     request.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
     if let Some(cgroup) = spawn.cgroup {
         request.flags |= CLONE_INTO_CGROUP;
         request.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
     }
-    // SAFETY: `request` is a clone_args of the given size, and `pidfd` in it points to a live i32. Without CLONE_VM the
-    // child has a copy of the memory. The caller may have threads, so the child calls `child` alone, which takes no lock
-    // and allocates nothing: system calls on numbers and pointers made above.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_clone3,
-            std::ptr::from_mut(&mut request),
-            size_of::<libc::clone_args>(),
-        )
-    };
-    if result == 0 {
-        child(spawn, &arguments, &environment, tell.as_raw_fd());
-    }
+    let result = start(&mut request, &image);
     let Some(pid) = i32::try_from(result).ok().and_then(Pid::from_raw) else {
+        let errno = i32::try_from(-result).unwrap_or(0);
         return Err(Error::new(
             format!("clone3({:#x})", request.flags),
-            last_errno(),
+            Errno::from_raw_os_error(errno),
         ));
     };
     // SAFETY: clone3 succeeded with CLONE_PIDFD, so the kernel wrote a new close-on-exec descriptor that nobody owns.
@@ -110,16 +113,80 @@ pub fn spawn(spawn: &Spawn<'_>) -> Result<(Pid, OwnedFd)> {
     }
 }
 
-/// Between clone and exec: no allocation, no lock, no destructor.
-fn child(
-    spawn: &Spawn<'_>,
-    arguments: &[*const libc::c_char],
-    environment: &[*const libc::c_char],
+/// What the child becomes, made ready in the parent.
+struct Image<'a> {
+    spawn: &'a Spawn<'a>,
+    arguments: &'a [*const libc::c_char],
+    environment: &'a [*const libc::c_char],
     tell: RawFd,
-) -> ! {
-    let errno = replace(spawn, arguments, environment);
+}
+
+/// As vfork(2): the child borrows the caller's memory, on a stack of its own, and the calling thread goes on when it has become the
+/// program or has ended. A copy of the memory would cost copying and dropping the page tables of a large process, and then a
+/// fault for each page that its other threads write. Returns the child's number, or a negative errno.
+#[cfg(target_arch = "x86_64")]
+fn start(request: &mut libc::clone_args, image: &Image<'_>) -> i64 {
+    /// Enough for `child`, which calls nothing deep, without optimisation too.
+    const STACK: usize = 32 * 1024;
+    #[repr(align(16))]
+    struct Stack(#[expect(dead_code, reason = "only the child writes it")] [u8; STACK]);
+    let mut stack = std::mem::MaybeUninit::<Stack>::uninit();
+    request.flags |= CLONE_VM | CLONE_VFORK;
+    request.stack = stack.as_mut_ptr().addr() as u64;
+    request.stack_size = STACK as u64;
+    let mut result = libc::SYS_clone3;
+    // SAFETY: clone3(request, size): `request` is a clone_args of that size, whose pidfd points to a live i32 and whose stack is
+    // memory that nobody else uses. CLONE_VFORK suspends this thread, and so keeps its frame with all that `image` borrows, until
+    // the child has left the memory. The child starts with that stack, 16 byte aligned as its call needs, calls `child` with a
+    // pointer to `image` and never comes back: `child` takes no lock and allocates nothing, and with CLONE_CLEAR_SIGHAND no
+    // handler of this process runs in it. The syscall instruction changes rax, rcx and r11 alone.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call r13",
+            "ud2",
+            "2:",
+            inlateout("rax") result,
+            in("rdi") std::ptr::from_mut(request),
+            in("rsi") size_of::<libc::clone_args>(),
+            in("r12") std::ptr::from_ref(image),
+            in("r13") child as extern "C" fn(&Image<'_>) -> !,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    result
+}
+
+/// As fork(2). Returns the child's number, or a negative errno.
+#[cfg(not(target_arch = "x86_64"))]
+fn start(request: &mut libc::clone_args, image: &Image<'_>) -> i64 {
+    // SAFETY: `request` is a clone_args of the given size, whose pidfd points to a live i32. Without CLONE_VM the child has a copy
+    // of the memory. The caller may have threads, so the child calls `child` alone, which takes no lock and allocates nothing.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            std::ptr::from_mut(request),
+            size_of::<libc::clone_args>(),
+        )
+    };
+    match result {
+        0 => child(image),
+        failed if failed < 0 => -i64::from(last_errno().raw_os_error()),
+        pid => pid,
+    }
+}
+
+/// Between clone and exec: no allocation, no lock, no destructor. Of the memory, which may be the parent's, it writes its own stack
+/// and the thread's errno.
+extern "C" fn child(image: &Image<'_>) -> ! {
+    let errno = replace(image.spawn, image.arguments, image.environment);
     // SAFETY: write takes an open descriptor and four bytes that live during the call.
-    unsafe { libc::write(tell, std::ptr::from_ref(&errno).cast(), 4) };
+    unsafe { libc::write(image.tell, std::ptr::from_ref(&errno).cast(), 4) };
     // SAFETY: _exit takes a number and never returns; it runs nothing of this process.
     unsafe { libc::_exit(FAILED) }
 }
@@ -145,8 +212,8 @@ fn replace(
         *copy = unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 10) };
     }
     for (number, copy) in (0..).zip(copies) {
-        // SAFETY: dup2 takes numbers; this process is a copy that uses none of its descriptors but those placed here,
-        // the program and the pipe, and the copies were made above 10. A bad copy fails with EBADF.
+        // SAFETY: dup2 takes numbers; this process has a table of descriptors of its own, of which it uses none but those placed
+        // here, the program and the pipe, and the copies were made above 10. A bad copy fails with EBADF.
         if unsafe { libc::dup2(copy, number) } < 0 {
             return last_errno().raw_os_error();
         }
@@ -204,6 +271,39 @@ mod tests {
     fn what_is_no_program_is_an_error() {
         let error = run("/etc/passwd", &[c"x".to_owned()], None).unwrap_err();
         assert_eq!(error.errno(), Errno::ACCESS);
+    }
+
+    #[test]
+    fn many_threads_start_programs_at_once_while_others_allocate() {
+        let round = |number: usize| {
+            let name = CString::new(format!("name-{number}")).unwrap();
+            let line = [
+                c"sh".to_owned(),
+                c"-c".to_owned(),
+                c"echo $0; exit 0".to_owned(),
+                name,
+            ];
+            let expected = format!("name-{number}\n");
+            let said: Vec<String> = (0..20)
+                .map(|_| run("/bin/sh", &line, None).unwrap())
+                .collect();
+            assert!(said.iter().all(|text| *text == expected), "{said:?}");
+            let error = run("/etc/passwd", &line, None).unwrap_err();
+            assert_eq!(error.errno(), Errno::ACCESS);
+        };
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                scope.spawn(move || round(number));
+            }
+        });
+    }
+
+    #[test]
+    fn a_program_finds_no_signal_blocked() {
+        crate::signal::block_only(&[libc::SIGUSR1]);
+        let line = [c"cat", c"/proc/self/status"].map(CStr::to_owned);
+        let text = run("/bin/cat", &line, None).unwrap();
+        assert!(text.contains("\nSigBlk:\t0000000000000000\n"), "{text}");
     }
 
     #[test]
