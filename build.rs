@@ -54,7 +54,7 @@ fn build_shim() {
         println!("cargo::rerun-if-changed={input}");
     }
     let target = required("TARGET");
-    let target_directory = Path::new(&required("OUT_DIR")).join("shim-target");
+    let target_directory = shim_target_directory(Path::new(&required("OUT_DIR")));
     let mut command = Command::new(required("CARGO"));
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(confuses_nested_cargo) {
@@ -75,6 +75,16 @@ fn build_shim() {
     let program = target_directory.join(target).join("shim/carpel-shim");
     assert!(program.is_file(), "{} was not built", program.display());
     println!("cargo::rustc-env=CARPEL_SHIM_PATH={}", program.display());
+}
+
+/// A folder beside those of the profiles: the shim has a profile of its own, so what is built for a debug build of the daemon serves
+/// a release build too. `OUT_DIR` is `…/PROFILE/build/PACKAGE-HASH/out`; in another layout each build has its own.
+fn shim_target_directory(out: &Path) -> PathBuf {
+    let profiles = out
+        .ancestors()
+        .find(|folder| folder.ends_with("build"))
+        .and_then(|build| build.parent()?.parent());
+    profiles.unwrap_or(out).join("shim-target")
 }
 
 /// Variables that describe the outer build. Those that say where cargo finds its crates, linker and jobserver stay.
