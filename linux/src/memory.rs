@@ -110,6 +110,9 @@ pub fn page_out(bytes: &[u8]) -> io::Result<()> {
 /// How far below a frame the stack is released; less than the kernel keeps free below a stack (1 MiB).
 const DEPTH: usize = 512 * 1024;
 
+/// More than the frames below that of [`release_stack`] take, without optimisation too.
+const CALLEES: usize = 2048;
+
 /// Gives the pages of the stack that deeper calls had used back to the kernel, in the first thread: other threads' stacks are of
 /// any size, and nothing is done there.
 #[inline(never)]
@@ -118,8 +121,8 @@ pub fn release_stack() {
         return;
     }
     let local = 0_u8;
-    // The frame of this function, and those of what it calls, are within the two pages that stay.
-    let end = ((&raw const local).addr() & !(PAGE - 1)) - PAGE;
+    // The frame of this function, and those of what it calls, are within what stays.
+    let end = ((&raw const local).addr() - CALLEES) & !(PAGE - 1);
     let start = std::ptr::without_provenance_mut::<c_void>(end - DEPTH);
     // SAFETY: the range lies below the stack pointer, where nothing lives, in the stack of the first thread, below which the
     // kernel maps nothing for as far; what is no memory yet is skipped with ENOMEM.

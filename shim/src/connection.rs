@@ -145,6 +145,7 @@ impl Connection {
             self.send(Body::Event(event.clone()), &[])?;
             self.sent = Some(event.sequence);
         }
+        outbox.forget_sent(self.sent.unwrap_or(0));
         Ok(())
     }
 

@@ -13,8 +13,12 @@ use carpel_shim_protocol::message::response::Result as Answer;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
-/// How many events are kept for a daemon that comes back.
+/// How many events are kept for a daemon that is away or does not read.
 const EVENTS: usize = 256;
+
+/// How many of those that have been sent are kept, for a daemon whose connection breaks before it has read them. Probes
+/// make events for ever, so these are what an idle shim holds.
+const SENT_EVENTS: usize = 32;
 
 /// A response that waits to be sent.
 #[derive(Debug)]
@@ -73,6 +77,21 @@ impl Outbox {
         });
     }
 
+    /// Events up to `sequence` have been sent: but for the newest of them they are forgotten.
+    pub(crate) fn forget_sent(&mut self, sequence: u64) {
+        while self.events.len() > SENT_EVENTS
+            && self
+                .events
+                .front()
+                .is_some_and(|event| event.sequence <= sequence)
+        {
+            self.events.pop_front();
+        }
+        if self.events.len() <= SENT_EVENTS {
+            self.events.shrink_to(SENT_EVENTS);
+        }
+    }
+
     /// A line for the daemon's log.
     pub(crate) fn notice(&mut self, text: impl Into<String>) {
         self.announce(Body::Notice(Notice { text: text.into() }));
@@ -108,5 +127,20 @@ mod tests {
         assert_eq!(outbox.event_after(0).unwrap().sequence, 45);
         assert_eq!(outbox.event_after(299).unwrap().sequence, 300);
         assert!(outbox.event_after(300).is_none());
+    }
+
+    #[test]
+    fn of_those_that_were_sent_the_newest_stay() {
+        let mut outbox = Outbox::default();
+        for number in 0..200 {
+            outbox.notice(format!("{number}"));
+        }
+        outbox.forget_sent(50);
+        assert_eq!(outbox.event_after(0).unwrap().sequence, 51);
+        outbox.forget_sent(200);
+        assert_eq!(outbox.event_after(0).unwrap().sequence, 169);
+        assert!(outbox.events.capacity() < 64);
+        outbox.notice("another");
+        assert_eq!(outbox.event_after(200).unwrap().sequence, 201);
     }
 }

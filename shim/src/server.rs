@@ -47,6 +47,8 @@ pub(crate) struct Server {
     /// Shutdown requests; some: no new work is taken.
     pub(crate) shutting_down: Option<Vec<u64>>,
     pub(crate) done: bool,
+    /// Something large was done: its memory goes back before the next wait, when the stack is shallow and all of it is free.
+    pub(crate) untidy: bool,
 }
 
 impl Server {
@@ -74,6 +76,7 @@ impl Server {
             next_serial: 1,
             shutting_down: None,
             done: false,
+            untidy: false,
         })
     }
 
@@ -90,6 +93,9 @@ impl Server {
             self.flush();
             if self.connection.is_none() && self.sandbox.is_none() {
                 return ExitCode::FAILURE;
+            }
+            if std::mem::take(&mut self.untidy) {
+                process::trim_memory();
             }
         }
         self.flush();
@@ -159,7 +165,7 @@ impl Server {
         if let Some(waiting) = &mut self.shutting_down {
             waiting.clear();
         }
-        process::trim_memory();
+        self.untidy = true;
     }
 
     /// A new connection replaces the old one. Only root may have one.

@@ -578,7 +578,10 @@ async fn a_killed_program_is_reaped_once() {
     let folder = format!("/proc/{}", started.process.pid());
     let link = std::fs::read_link(format!("{folder}/exe")).unwrap();
     assert_eq!(link.to_str(), Some("/memfd:carpel-shim (deleted)"));
-    assert_eq!(std::fs::read(format!("{folder}/environ")).unwrap(), b"");
+    assert_eq!(
+        std::fs::read(format!("{folder}/environ")).unwrap(),
+        b"GLIBC_TUNABLES=glibc.malloc.tcache_count=0\0"
+    );
     assert_eq!(
         std::fs::read(format!("{folder}/cmdline")).unwrap(),
         b"carpel-shim\x001000\0"

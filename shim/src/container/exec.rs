@@ -197,7 +197,7 @@ impl Server {
         }));
         self.flush();
         // Probes come for ever: what one has taken is not kept until the next.
-        process::trim_memory();
+        self.untidy = true;
     }
 
     /// KillExec: kills an exec with all of its session. Its end is told by an event, as any other.

@@ -283,7 +283,7 @@ impl Server {
         self.outbox.answer_all(&mut waiting, &answer);
         self.flush();
         // The request with its mounts and its environment was large.
-        process::trim_memory();
+        self.untidy = true;
     }
 
     pub(crate) fn take_terminal(&mut self, serial: u32, master: OwnedFd) {
@@ -333,6 +333,7 @@ impl Server {
                 let answer = container.started();
                 let mut waiting = std::mem::take(&mut container.waiting);
                 self.outbox.answer_all(&mut waiting, &answer);
+                self.untidy = true;
             }
             Stage::Creating => container.undo(ended_early("create the container")),
             _ => {}
@@ -469,7 +470,7 @@ impl Server {
         // A log that could not be finished in time, on a frozen file system, is given up now.
         self.log.remove(container_id);
         self.outbox.answer(id, Answer::RemoveContainer(Done {}));
-        process::trim_memory();
+        self.untidy = true;
     }
 
     /// Follows the log's descriptor, which it may have only once there is output.
