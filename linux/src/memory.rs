@@ -107,6 +107,47 @@ pub fn page_out(bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// For after a big, rare piece of work, of a program with threads: what the allocator holds free goes back to the kernel, and the
+/// code that only that work needed is no longer mapped. Takes some milliseconds.
+pub fn give_back() {
+    crate::allocator::trim_malloc();
+    release_program();
+}
+
+/// Takes code and constants of this program's own file out of its page tables: for when a piece of work is over that most of them
+/// were only for. They stay in the page cache, and what is needed again is mapped again by a minor fault, 64 KiB at a time.
+pub fn release_program() {
+    // SAFETY: the callback fits its declaration; it takes no data.
+    unsafe { libc::dl_iterate_phdr(Some(release_segments), std::ptr::null_mut()) };
+}
+
+/// Releases the segments of the program itself, which comes first, that nobody may write.
+unsafe extern "C" fn release_segments(
+    object: *mut libc::dl_phdr_info,
+    _size: usize,
+    _data: *mut c_void,
+) -> libc::c_int {
+    // SAFETY: dl_iterate_phdr calls with a valid object, which lives during the call.
+    let object = unsafe { &*object };
+    // SAFETY: an object's headers are an array of dlpi_phnum that lives as long as the object.
+    let headers =
+        unsafe { std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)) };
+    for header in headers {
+        if header.p_type != libc::PT_LOAD || header.p_flags & libc::PF_W != 0 {
+            continue;
+        }
+        let at = |offset: u64| usize::try_from(object.dlpi_addr + offset).unwrap_or(0);
+        let start = at(header.p_vaddr) & !(PAGE - 1);
+        let end = at(header.p_vaddr + header.p_memsz).next_multiple_of(PAGE);
+        let first = std::ptr::without_provenance_mut::<c_void>(start);
+        // SAFETY: the range is a private mapping of the program's file that this process cannot write and whose content it has
+        // not changed (position-independent code has no relocations there), and nobody can write the file of a program that
+        // runs (ETXTBSY): by madvise(2), what is read after MADV_DONTNEED is the file's content, the same as before.
+        unsafe { rustix::mm::madvise(first, end - start, Advice::LinuxDontNeed) }.ok();
+    }
+    1
+}
+
 /// How far below a frame the stack is released; less than the kernel keeps free below a stack (1 MiB).
 const DEPTH: usize = 512 * 1024;
 
@@ -168,6 +209,36 @@ mod tests {
     #[test]
     fn an_empty_mapping_is_an_error() {
         assert!(Pages::new(0).is_err());
+    }
+
+    /// The KiB of this program's code that are mapped: proc_pid_smaps(5), Rss.
+    fn code_kib() -> u64 {
+        let program = std::env::current_exe().unwrap();
+        let program = program.to_str().unwrap();
+        let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut lines = smaps.lines();
+        let mapping = |line: &str| line.contains(" r-xp ") && line.ends_with(program);
+        assert!(lines.any(mapping));
+        let rss = lines.find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        rss.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    #[test]
+    fn a_program_goes_on_without_its_code() {
+        static CONSTANTS: [u8; 1 << 20] = {
+            let mut constants = [1; 1 << 20];
+            constants[1 << 19] = 3;
+            constants
+        };
+        let sum = || {
+            let constants = std::hint::black_box(&CONSTANTS);
+            constants.iter().map(|byte| u32::from(*byte)).sum::<u32>()
+        };
+        let before = (sum(), code_kib());
+        release_program();
+        let now = code_kib();
+        assert!(now < before.1, "{now} KiB of {}", before.1);
+        assert_eq!(sum(), before.0);
     }
 
     #[test]

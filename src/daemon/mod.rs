@@ -16,6 +16,7 @@ mod processes;
 mod readings;
 mod run;
 mod runtimes;
+mod settle;
 mod shims;
 mod streams;
 mod unit_limits;

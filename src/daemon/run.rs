@@ -19,6 +19,7 @@ use super::images::NodeImages;
 use super::lock;
 use super::networks::NodeNetworks;
 use super::runtimes;
+use super::settle;
 use super::shims::NodeShims;
 use super::streams::{self, NodeStreams};
 use crate::apparmor::AppArmor;
@@ -115,6 +116,7 @@ pub async fn run(
         }
     };
     ready();
+    tokio::spawn(settle::run());
     let served = cri::serve(socket, pods, images, settings, shutdown).await;
     streaming.abort();
     if let Some(figures) = figures {

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use super::images::Inner;
 
-/// A pull or an import that is under way. After the last one the allocator's free memory goes back to the kernel: a pull
-/// takes several times what the daemon needs when it does nothing.
+/// A pull or an import that is under way. After the last one memory goes back to the kernel: a pull takes several
+/// times what the daemon needs when it does nothing.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Inner>);
 
@@ -23,7 +23,7 @@ impl Drop for Busy {
         if self.0.busy.fetch_sub(1, Ordering::Relaxed) == 1
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            runtime.spawn_blocking(carpel_linux::allocator::trim_malloc);
+            runtime.spawn_blocking(carpel_linux::memory::give_back);
         }
     }
 }
