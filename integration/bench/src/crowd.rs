@@ -128,13 +128,13 @@ async fn all_down(client: &Client, pods: Vec<Pod>, workers: usize) -> Result<(),
     Ok(())
 }
 
-/// Times the lists while `pods` pods with ten containers each are there.
+/// Times the lists while `pods` pods with ten containers each are there; and the daemon's memory then, in KiB.
 pub(crate) async fn lists(
     client: &mut Client,
     specifications: &Specifications,
     pods: usize,
     rounds: usize,
-) -> Result<Times, BenchError> {
+) -> Result<(Times, Option<u64>), BenchError> {
     let mut up_pods = Vec::new();
     for number in 0..pods {
         up_pods.push(ten_containers(client, specifications, number).await?);
@@ -143,8 +143,9 @@ pub(crate) async fn lists(
     for _ in 0..rounds {
         one_of_each(client, &up_pods, &mut times).await?;
     }
+    let daemon_kib = client.daemon_pid.and_then(machine::proportional_kib);
     life::sweep(client, specifications).await?;
-    Ok(times)
+    Ok((times, daemon_kib))
 }
 
 async fn ten_containers(

@@ -1,9 +1,10 @@
 //! `carpel-bench`: times every CRI call against one or more CRI endpoints, side by side in one run.
 //!
 //! The endpoints take turns, run by run, so that whatever the machine does besides disturbs all of them. It measures and
-//! prints; what is good enough is said in the documentation, not here.
+//! prints, the first endpoint beside Carpel's budgets (`budget.rs`) too.
 
 mod arguments;
+mod budget;
 mod client;
 mod crowd;
 mod error;

@@ -18,6 +18,9 @@ use super::specification::{Network, Specifications};
 /// How often each list is asked for.
 const LIST_ROUNDS: usize = 40;
 
+/// Nothing is asked for so long before the memory of a daemon is called that of an idle one.
+const IDLE: Duration = Duration::from_secs(15);
+
 /// What was found out about one endpoint.
 #[derive(Debug)]
 pub(crate) struct Measured {
@@ -27,6 +30,8 @@ pub(crate) struct Measured {
     /// Of the whole machine, this client included, for one whole life.
     pub(crate) processor_time: BTreeMap<Network, Duration>,
     pub(crate) crowds: Vec<Crowd>,
+    /// The daemon's memory with the pods that are listed.
+    pub(crate) daemon_listed_kib: Option<u64>,
     /// Of the cgroups of a container.
     pub(crate) controllers: BTreeSet<String>,
 }
@@ -133,6 +138,7 @@ fn subject(client: Client, arguments: &Arguments, logs: &Path) -> Subject {
             samples: BTreeMap::new(),
             processor_time: BTreeMap::new(),
             crowds: Vec::new(),
+            daemon_listed_kib: None,
             controllers: BTreeSet::new(),
         },
         client,
@@ -173,6 +179,7 @@ async fn measure(subjects: &mut [Subject], arguments: &Arguments) -> Result<(), 
             }
         }
         if arguments.pods > 0 {
+            tokio::time::sleep(IDLE).await;
             for subject in &mut *subjects {
                 let size = (*network, arguments.pods, arguments.workers.max(1));
                 let crowd = crowd::measure(
@@ -188,7 +195,7 @@ async fn measure(subjects: &mut [Subject], arguments: &Arguments) -> Result<(), 
     }
     if arguments.listed_pods > 0 {
         for subject in &mut *subjects {
-            let times = crowd::lists(
+            let (times, daemon_kib) = crowd::lists(
                 &mut subject.client,
                 &subject.specifications,
                 arguments.listed_pods,
@@ -196,6 +203,7 @@ async fn measure(subjects: &mut [Subject], arguments: &Arguments) -> Result<(), 
             )
             .await?;
             collect(&mut subject.measured, None, times);
+            subject.measured.daemon_listed_kib = daemon_kib;
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use carpel_bench_endpoint::Output;
 
+use super::budget;
 use super::crowd::Crowd;
 use super::error::BenchError;
 use super::execs;
@@ -79,6 +80,14 @@ fn text(measured: &[Measured]) -> String {
             text.push_str(&costs(measured, network));
         }
     }
+    let listed = measured.iter().map(|endpoint| endpoint.daemon_listed_kib);
+    let listed: Vec<Option<Cell>> = listed.map(|kib| kib.map(Cell::count)).collect();
+    if listed.iter().any(Option::is_some) {
+        text.push_str(&row("daemon PSS with these, KiB", &listed));
+    }
+    if let Some(first) = measured.first() {
+        text.push_str(&budget::text(first));
+    }
     for endpoint in measured {
         let controllers: Vec<&str> = endpoint.controllers.iter().map(String::as_str).collect();
         text.push_str(&format!(
@@ -119,7 +128,7 @@ fn costs(measured: &[Measured], network: Network) -> String {
         ("machine CPU per pod of these", |crowd| {
             Some(Cell::time(crowd.processor_time_per_pod))
         }),
-        ("daemon PSS before, KiB", |crowd| {
+        ("daemon PSS, idle before, KiB", |crowd| {
             crowd.daemon_idle_kib.map(Cell::count)
         }),
         ("daemon PSS with them, KiB", |crowd| {
@@ -254,6 +263,7 @@ fn json(measured: &[Measured]) -> serde_json::Value {
                 "calls": calls,
                 "machine_cpu_ms_per_life": processor_time,
                 "crowds": endpoint.crowds,
+                "daemon_listed_kib": endpoint.daemon_listed_kib,
                 "cgroup_controllers": endpoint.controllers,
             })
         })
