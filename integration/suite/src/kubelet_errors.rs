@@ -14,6 +14,9 @@ pub struct Explanation {
     pub why: &'static str,
 }
 
+/// Name and reason of an explanation; the reason is empty where the name says it.
+pub type Reason = (&'static str, &'static str);
+
 const fn explain(
     name: &'static str,
     words: &'static [&'static [&'static str]],
@@ -207,9 +210,9 @@ const OF_OTHERS: &[Explanation] = &[
     ),
 ];
 
-/// Counts lines of errors by what explains them, and gives those that nothing does.
+/// Counts lines of errors by name and reason of what explains them, and gives those that nothing does.
 #[must_use]
-pub fn sort_out(lines: &[String]) -> (BTreeMap<&'static str, usize>, Vec<&String>) {
+pub fn sort_out(lines: &[String]) -> (BTreeMap<Reason, usize>, Vec<&String>) {
     let mut counts = BTreeMap::new();
     let mut unexplained = Vec::new();
     for line in lines {
@@ -219,7 +222,7 @@ pub fn sort_out(lines: &[String]) -> (BTreeMap<&'static str, usize>, Vec<&String
         };
         let mut all = OF_THE_RUNTIME.iter().chain(OF_OTHERS);
         match all.find(is_it) {
-            Some(explanation) => *counts.entry(explanation.name).or_default() += 1,
+            Some(found) => *counts.entry((found.name, found.why)).or_default() += 1,
             None => unexplained.push(line),
         }
     }
@@ -241,7 +244,7 @@ mod tests {
         let (counts, unexplained) = sort_out(&lines);
         assert_eq!(
             counts.into_iter().collect::<Vec<_>>(),
-            [(OF_THE_RUNTIME[0].name, 1)]
+            [((OF_THE_RUNTIME[0].name, OF_THE_RUNTIME[0].why), 1)]
         );
         assert_eq!(unexplained, [&lines[1]]);
     }

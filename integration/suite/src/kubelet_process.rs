@@ -133,9 +133,9 @@ impl Drop for KubeletProcess<'_> {
         }
         let errors = self.errors();
         let (counts, unexplained) = sort_out(&errors);
-        for (name, count) in counts {
+        for ((name, why), count) in counts {
             // `integration/kubelet/errors` adds these lines up.
-            println!("kubelet's errors: {count:>5}  {name}");
+            println!("kubelet's errors: {count:>5}  {name} | {why}");
         }
         for line in &unexplained {
             println!("kubelet's error that nothing explains: {line}");
