@@ -198,6 +198,13 @@ const OF_OTHERS: &[Explanation] = &[
         &[&["Failed to set rlimit on max file handles"]],
     ),
     by_name(
+        "a machine with too much to do for the API server or the kubelet",
+        &[
+            &["Failed to update lease"],
+            &["Housekeeping took longer than expected"],
+        ],
+    ),
+    by_name(
         "a machine whose cgroup v2 has no cpuset",
         &[&["cgroup manager.Set failed", "cpuset.cpus: no such file"]],
     ),
