@@ -10,7 +10,7 @@ pub enum SeccompError {
         field: String,
     },
     /// No call would ever reach the listener.
-    #[error("{field} without an entry whose action is SCMP_ACT_NOTIFY")]
+    #[error("{field}: no entry has the action SCMP_ACT_NOTIFY")]
     Listener {
         /// What is there for nothing.
         field: &'static str,

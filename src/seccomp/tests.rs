@@ -455,7 +455,7 @@ fn a_listener_needs_a_place_a_reason_and_a_way() {
     let refused = |members: &str| with(members).unwrap_err().to_string();
     assert_eq!(
         refused(path),
-        "listenerPath without an entry whose action is SCMP_ACT_NOTIFY"
+        "listenerPath: no entry has the action SCMP_ACT_NOTIFY"
     );
     assert_eq!(
         refused(&format!("{path}, {}", entry("sendmsg"))),
@@ -467,7 +467,7 @@ fn a_listener_needs_a_place_a_reason_and_a_way() {
     );
     assert_eq!(
         refused(r#""flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#),
-        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV without an entry whose action is SCMP_ACT_NOTIFY"
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: no entry has the action SCMP_ACT_NOTIFY"
     );
 }
 
