@@ -18,14 +18,17 @@ const AT_REST: Duration = Duration::from_millis(250);
 /// Growth that is worth the faults that follow.
 const WORTHWHILE_KIB: u64 = 1024;
 
+/// So often in a row memory is given back that is needed again a period later.
+const TRIES: u32 = 2;
+
+/// After so many looks, five minutes, what was needed is tried again.
+const LOOKS: u32 = 60;
+
 /// Until the runtime ends.
 pub(super) async fn run() {
     tokio::time::sleep(START).await;
     give_back().await;
-    let mut watch = Watch {
-        last: Look::now(),
-        usual_kib: None,
-    };
+    let mut watch = Watch::new(Look::now());
     loop {
         tokio::time::sleep(PERIOD).await;
         if watch.is_worthwhile(Look::now()) {
@@ -69,11 +72,28 @@ impl Look {
 #[derive(Debug)]
 struct Watch {
     last: Look,
-    /// Its size a period after memory was given back: what it needs for what it does in its rest. None: not seen yet.
-    usual_kib: Option<u64>,
+    /// Its size when nothing was asked of it.
+    least_kib: u64,
+    /// What it needs for what it does in its rest.
+    usual_kib: u64,
+    /// How often in a row memory was given back.
+    tries: u32,
+    /// Since the usual size was found to be more than the least.
+    looks: u32,
 }
 
 impl Watch {
+    /// Memory has just been given back.
+    fn new(now: Look) -> Self {
+        Self {
+            last: now,
+            least_kib: now.resident_kib,
+            usual_kib: now.resident_kib,
+            tries: 0,
+            looks: 0,
+        }
+    }
+
     /// Whether memory is to be given back now.
     fn is_worthwhile(&mut self, now: Look) -> bool {
         let used = now.processor_time.saturating_sub(self.last.processor_time);
@@ -81,15 +101,23 @@ impl Watch {
         if used > AT_REST {
             return false;
         }
-        let Some(usual_kib) = self.usual_kib else {
-            self.usual_kib = Some(now.resident_kib);
-            return false;
-        };
-        if now.resident_kib < usual_kib.saturating_add(WORTHWHILE_KIB) {
+        self.looks = self.looks.saturating_add(1);
+        if self.looks > LOOKS {
+            self.looks = 0;
+            self.usual_kib = self.least_kib;
+        }
+        if now.resident_kib < self.usual_kib.saturating_add(WORTHWHILE_KIB) {
+            self.tries = 0;
             return false;
         }
-        self.usual_kib = None;
-        true
+        self.tries += 1;
+        if self.tries <= TRIES {
+            return true;
+        }
+        self.tries = 0;
+        self.looks = 0;
+        self.usual_kib = now.resident_kib;
+        false
     }
 }
 
@@ -103,10 +131,7 @@ mod tests {
             resident_kib,
             processor_time: Duration::from_millis(milliseconds),
         };
-        let mut watch = Watch {
-            last: look(0, 0),
-            usual_kib: None,
-        };
+        let mut watch = Watch::new(look(5000, 0));
         let mut used = 0;
         let mut given = Vec::new();
         for (number, (kib, milliseconds)) in looks.iter().enumerate() {
@@ -120,23 +145,24 @@ mod tests {
 
     #[test]
     fn after_a_burst_once_and_when_it_is_over() {
-        let burst = [(5000, 1), (5100, 1), (20_000, 2000), (20_000, 2000)];
-        assert_eq!(given_after(&burst), Vec::<usize>::new());
-        let rest = [(20_000, 1), (5000, 1), (5000, 1), (5100, 1)];
-        assert_eq!(given_after(&[&burst[..], &rest].concat()), [4]);
+        let looks = [(5100, 1), (20_000, 2000), (20_000, 1), (5000, 1), (5100, 1)];
+        assert_eq!(given_after(&looks), [2]);
+        // A small one, at once after a start.
+        assert_eq!(given_after(&[(14_000, 60), (5100, 1), (5100, 1)]), [0]);
     }
 
     #[test]
-    fn what_is_needed_again_at_once_is_the_new_usual() {
+    fn what_is_needed_again_and_again_is_the_new_usual() {
         // A client that asks every second.
-        let looks = [(5000, 1), (9000, 20), (9000, 20), (9000, 20), (9500, 20)];
-        assert_eq!(given_after(&looks), [1]);
+        assert_eq!(given_after(&[(9000, 20); 60]), [0, 1]);
+        // Five minutes later it may have gone.
+        assert_eq!(given_after(&[(9000, 20); 70]), [0, 1, 63, 64]);
     }
 
     #[test]
     fn a_small_growth_is_left() {
-        assert_eq!(given_after(&[(5000, 1), (6023, 1)]), Vec::<usize>::new());
-        assert_eq!(given_after(&[(5000, 1), (6024, 1)]), [1]);
+        assert_eq!(given_after(&[(6023, 1)]), Vec::<usize>::new());
+        assert_eq!(given_after(&[(6024, 1)]), [0]);
     }
 
     #[test]
