@@ -40,6 +40,13 @@ impl BackOffs {
         (now < until).then_some(until)
     }
 
+    /// When something whose last failure was told by [`Self::next`] may be tried again; `None`: now. Client-go's
+    /// `IsInBackOffSinceUpdate`.
+    pub(crate) fn until_since_failure(&self, name: &str, now: Timestamp) -> Option<Timestamp> {
+        let failed = self.entries.get(name)?.updated;
+        self.until(name, failed, now)
+    }
+
     /// How long it waits at present.
     pub(crate) fn wait(&self, name: &str) -> Duration {
         self.entries.get(name).map_or(FIRST, |entry| entry.wait)
@@ -75,6 +82,18 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_when_its_wait_since_then_is_over() {
+        let mut pulls = BackOffs::default();
+        assert_eq!(pulls.until_since_failure("image", at(0)), None);
+        pulls.next("image", at(0), at(0));
+        assert_eq!(pulls.until_since_failure("image", at(4)), Some(at(10)));
+        assert_eq!(pulls.until_since_failure("image", at(10)), None);
+        pulls.next("image", at(11), at(11));
+        assert_eq!(pulls.until_since_failure("image", at(30)), Some(at(31)));
+        assert_eq!(pulls.until_since_failure("image", at(31)), None);
     }
 
     #[test]

@@ -82,7 +82,7 @@ async fn pull(node: &Node, wanted: &Wanted<'_>, name: &str) -> Result<Present, T
         node.events.record(&subject, kind, reason, message);
     };
     let now = Timestamp::now();
-    if let Some(until) = wanted.failures.until(name, now, now) {
+    if let Some(until) = wanted.failures.until_since_failure(name, now) {
         let message = format!("Back-off pulling image {name:?}");
         tell(Kind::Normal, "BackOff", &message);
         let message = match wanted.last_failure {
@@ -146,7 +146,7 @@ async fn try_all(node: &Node, wanted: &Wanted<'_>, name: &str) -> Result<Image, 
     }))
 }
 
-/// Of the pod's imagePullSecrets, else of its service account's; a Secret that is not there gives none.
+/// Of the pod's imagePullSecrets, else of its service account's; a Secret that is not there gives none, and that is told.
 fn credentials(node: &Node, pod: &Pod, image: &str) -> Vec<AuthConfig> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let spec = pod.spec.clone().unwrap_or_default();
@@ -165,11 +165,28 @@ fn credentials(node: &Node, pod: &Pod, image: &str) -> Vec<AuthConfig> {
                 .unwrap_or_default()
         }
     };
-    references
-        .iter()
-        .filter_map(|reference| node.store.secret(namespace, &reference.name))
-        .flat_map(|secret| pull_secret::credentials(&secret, image))
-        .collect()
+    let mut missing = Vec::new();
+    let mut found = Vec::new();
+    for reference in &references {
+        match node.store.secret(namespace, &reference.name) {
+            Some(secret) => found.extend(pull_secret::credentials(&secret, image)),
+            None => missing.push(&*reference.name),
+        }
+    }
+    if !missing.is_empty() {
+        let message = format!(
+            "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+            missing.join(", ")
+        );
+        let subject = Subject::pod(pod);
+        node.events.record(
+            &subject,
+            Kind::Warning,
+            "FailedToRetrieveImagePullSecret",
+            &message,
+        );
+    }
+    found
 }
 
 fn present(image: Image) -> Present {

@@ -23,6 +23,7 @@ pub mod kubelet_errors;
 pub mod kubelet_process;
 pub mod node;
 pub mod reboot;
+pub mod registry;
 pub mod request;
 pub mod table;
 pub mod terminal;
