@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::app_armor;
 use super::object::{DEFAULT_NAMESPACE, Object};
 
 /// Mode 0644: of files whose volume says nothing else.
@@ -73,12 +74,14 @@ fn fill_in_pod(pod: &mut Pod) {
     spec.security_context.get_or_insert_default();
     fill_in_account(spec);
     let is_host_network = spec.host_network == Some(true);
+    let annotations = pod.metadata.annotations.as_ref();
     for volume in spec.volumes.iter_mut().flatten() {
         fill_in_volume(volume);
     }
     let init_containers = spec.init_containers.iter_mut().flatten();
     for container in init_containers.chain(&mut spec.containers) {
         fill_in_container(container);
+        app_armor::adopt_annotation(container, annotations);
         for port in container.ports.iter_mut().flatten() {
             fill_in_port(port, is_host_network);
         }

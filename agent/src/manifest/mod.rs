@@ -4,6 +4,7 @@
 //! types of Kubernetes; unknown fields and wrong types), `support` (fields that Kubernetes knows and the agent does not
 //! act on), `defaults` (what the API server fills in), `validation` (what it refuses).
 
+mod app_armor;
 #[cfg(test)]
 mod coverage;
 mod defaults;
@@ -19,5 +20,5 @@ mod validation;
 
 pub use error::{Field, ManifestError, ManifestErrors, Problem};
 pub use object::{DEFAULT_NAMESPACE, Key, Kind, Object, UnknownKind};
-pub use parse::parse;
+pub use parse::{parse, parse_in};
 pub use quote::quoted;

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
 use serde::de::DeserializeOwned;
 
 use super::error::{Field, ManifestError, ManifestErrors, Problem};
-use super::object::{Kind, Object};
+use super::object::{DEFAULT_NAMESPACE, Kind, Object};
 use super::quote::quoted;
 use super::tree::{self, Node, Value};
 use super::{defaults, strict, support, validation};
@@ -20,8 +20,17 @@ const API_VERSION: &str = "v1";
 /// # Errors
 /// Everything that is wrong with the text, if anything is: then nothing of it may be applied.
 pub fn parse(text: &str, origin: &str) -> Result<Vec<Object>, ManifestErrors> {
+    parse_in(text, origin, DEFAULT_NAMESPACE)
+}
+
+/// The same; what names no namespace is in this one.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_in(text: &str, origin: &str, namespace: &str) -> Result<Vec<Object>, ManifestErrors> {
     let mut reading = Reading {
         origin,
+        namespace,
         objects: Vec::new(),
         errors: Vec::new(),
     };
@@ -47,6 +56,7 @@ pub fn parse(text: &str, origin: &str) -> Result<Vec<Object>, ManifestErrors> {
 
 struct Reading<'a> {
     origin: &'a str,
+    namespace: &'a str,
     objects: Vec<Object>,
     errors: Vec<ManifestError>,
 }
@@ -95,6 +105,10 @@ impl Reading<'_> {
         let (object, mut wrong) = typed(known, &node);
         wrong.extend(support::unsupported(known, &node));
         if let Some(mut object) = object {
+            let said = &mut object.metadata_mut().namespace;
+            if said.as_deref().unwrap_or_default().is_empty() {
+                *said = Some(self.namespace.to_owned());
+            }
             defaults::fill_in(&mut object);
             let invalid = validation::validate(&object).into_iter();
             wrong.extend(invalid.map(|field| Field {

@@ -206,13 +206,15 @@ impl Decision<'_> {
         true
     }
 
-    /// True when it runs and has started.
+    /// True when it runs and has started, postStart included.
     fn look_after_sidecar(&self, container: &Container, plan: &mut Plan) -> bool {
         let current = self.situation.observed.current(&container.name);
         match current {
             Some(record) if record.state == State::Running => {
                 let is_kept = self.keep_or_kill(container, record, plan);
-                is_kept && (self.situation.health)(container, &record.id).is_started
+                let is_busy = self.situation.busy.contains(&container.name);
+                let is_started = (self.situation.health)(container, &record.id).is_started;
+                is_kept && !is_busy && is_started
             }
             _ => {
                 self.start(container, plan);

@@ -95,15 +95,20 @@ fn what_follows_a_sidecar_waits_until_it_has_started() {
     let observed = observed(&pod, &[("side", State::Running, 0)]);
     assert_eq!(plan_of(&pod, &observed).start, ["main", "other"]);
     let starting = |_: &Container, _: &str| Health::default();
-    let plan = decide(&Situation {
-        health: &starting,
-        pod: &pod,
-        observed: &observed,
-        busy: &BTreeSet::new(),
-        backoffs: &BackOffs::default(),
-        now: Timestamp::UNIX_EPOCH,
-    });
-    assert_eq!(plan, Plan::default());
+    // Its startup probe has not succeeded yet; or its postStart hook is still running.
+    let probed = (&starting as _, BTreeSet::new());
+    let hooked = (&healthy as _, BTreeSet::from(["side".to_owned()]));
+    for (health, busy) in [probed, hooked] {
+        let plan = decide(&Situation {
+            health,
+            pod: &pod,
+            observed: &observed,
+            busy: &busy,
+            backoffs: &BackOffs::default(),
+            now: Timestamp::UNIX_EPOCH,
+        });
+        assert_eq!(plan, Plan::default());
+    }
 }
 
 #[test]

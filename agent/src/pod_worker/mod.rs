@@ -12,6 +12,7 @@
 //! attempts by their annotations, the rest is in the stored status. After a restart everything is adopted.
 
 mod act;
+mod admission;
 mod backoff;
 mod container;
 mod decide;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::facts::Facts;
@@ -42,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) logs_directory: PathBuf,
     /// `cluster.local`
     pub(crate) cluster_domain: String,
+    /// When its first agent began.
+    pub(crate) since: Timestamp,
     /// `carpel`, `containerd`: once it has answered.
     pub(crate) runtime_name: OnceLock<String>,
 }

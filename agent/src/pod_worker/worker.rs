@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::act::Done;
+use super::admission;
 use super::backoff::BackOffs;
 use super::decide::{self, Situation, container_of};
 use super::look::{Ended, look};
@@ -194,6 +195,7 @@ impl Worker {
         if let Some(mismatch) = self.node.mismatch(&pod) {
             return self.refuse(&pod, &observed, &mismatch).await;
         }
+        self.schedule(&pod);
         self.admit(&pod);
         if self.has_ended(&pod) {
             self.wind_down(&pod, &observed);
@@ -227,8 +229,23 @@ impl Worker {
         false
     }
 
-    /// The scheduler's part, which is small on one node.
+    /// A kubelet's part before anything else.
     fn admit(&mut self, pod: &Pod) {
+        if self.verdict.is_some() || is_terminal(&self.status) {
+            return;
+        }
+        self.verdict = admission::reject(pod);
+        if let Some(verdict) = &self.verdict {
+            let subject = Subject::pod(pod);
+            let message = verdict.message.trim_start_matches("Pod was rejected: ");
+            self.node
+                .events
+                .record(&subject, Kind::Warning, &verdict.reason, message);
+        }
+    }
+
+    /// The scheduler's part, which is small on one node.
+    fn schedule(&mut self, pod: &Pod) {
         if self.status.start_time.is_none() && self.status.conditions.is_none() {
             let message = format!(
                 "Successfully assigned {}/{} to {}",

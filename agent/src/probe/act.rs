@@ -78,7 +78,6 @@ impl Action {
     pub(crate) fn of_hook(hook: &LifecycleHandler) -> Option<Self> {
         None.or(hook.exec.clone().map(Self::Exec))
             .or(hook.http_get.clone().map(Self::Http))
-            .or(hook.tcp_socket.clone().map(Self::Tcp))
             .or(hook.sleep.clone().map(Self::Sleep))
     }
 }

@@ -67,6 +67,12 @@ impl<'node> Cluster<'node> {
         Some(cluster)
     }
 
+    /// The kubelet's folder, of `--root-dir`.
+    #[must_use]
+    pub fn kubelet_root(&self) -> PathBuf {
+        self.process.root()
+    }
+
     /// Starts the kubelet, and waits until the node is ready.
     pub fn start_kubelet(&self, configuration: &Value) {
         let mut configuration = configuration.clone();

@@ -80,6 +80,12 @@ impl<'node> Kubelet<'node> {
         self.process.kill();
     }
 
+    /// Its folder, of `--root-dir`.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.process.root()
+    }
+
     /// What it has logged so far.
     #[must_use]
     pub fn log(&self) -> String {

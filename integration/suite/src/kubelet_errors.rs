@@ -72,6 +72,11 @@ pub const OF_THE_RUNTIME: &[Explanation] = &[
         "The same, said again.",
     ),
     explain(
+        "`CreateContainer in sandbox from runtime service failed … read seccomp profile`",
+        &[&["read seccomp profile", "No such file"]],
+        "The pod asks for a Localhost profile that is not in the kubelet's folder.",
+    ),
+    explain(
         "`CreateContainer in sandbox from runtime service failed … ImageVolumeMountFailed`",
         &[&["ImageVolumeMountFailed"]],
         "An image as a volume has no such `subPath`. The pod's status says it, too.",
@@ -167,6 +172,13 @@ const OF_OTHERS: &[Explanation] = &[
     by_name(
         "a client that has ended without a last word",
         &[&["Error proxying data from client to backend"]],
+    ),
+    by_name(
+        "a hook that fails",
+        &[
+            &["PostStartHookError"],
+            &["Failed to execute PostStartHook"],
+        ],
     ),
     by_name("a program that is not there", &[&["/no/such/program"]]),
     by_name(

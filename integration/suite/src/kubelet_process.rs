@@ -75,6 +75,12 @@ impl<'node> KubeletProcess<'node> {
         });
     }
 
+    /// The kubelet's folder, of `--root-dir`.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.work.join("root")
+    }
+
     /// What it has logged so far; nothing before its first start.
     #[must_use]
     pub fn log(&self) -> String {
@@ -123,7 +129,7 @@ impl Drop for KubeletProcess<'_> {
         if self.node.is_running(pid) {
             self.node.signal("KILL", pid);
         }
-        let root = self.work.join("root");
+        let root = self.root();
         let unmounted = self.node.command("umount").arg("--lazy").arg(root).status();
         if !unmounted.is_ok_and(|status| status.success()) {
             println!("the folder of the kubelet could not be unmounted");

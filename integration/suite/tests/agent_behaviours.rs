@@ -8,12 +8,17 @@
 
 mod pod_behaviours;
 
+use std::path::PathBuf;
+
 use carpel_integration::agent::Agent;
 use carpel_integration::node::{Node, Runtime};
 use carpel_integration::request::BUSYBOX;
 use pod_behaviours::manifest::{judge, server};
 use pod_behaviours::scene::{Behaviour, Check, PodRunner, Scene};
 use serde_json::{Value, json};
+
+/// Where a kubelet has its files, and an agent the seccomp profiles.
+const KUBELET_FOLDER: &str = "/var/lib/kubelet";
 
 impl PodRunner for Agent<'_> {
     fn apply(&self, pod: &Value) {
@@ -41,6 +46,10 @@ impl PodRunner for Agent<'_> {
         // Its host name.
         "carpel-node"
     }
+
+    fn seccomp_profiles(&self) -> PathBuf {
+        PathBuf::from(KUBELET_FOLDER).join("seccomp")
+    }
 }
 
 #[test]
@@ -55,6 +64,10 @@ fn root_pods_of_the_agent_do_what_their_manifests_say() {
         .args(["address", "replace", "10.99.0.1/32", "dev", "lo"])
         .status();
     assert!(address.unwrap().success());
+    // Only the node sees it.
+    let own = format!("mkdir -p {KUBELET_FOLDER}; mount -t tmpfs kubelet {KUBELET_FOLDER}");
+    let mounted = node.command("sh").args(["-ec", &own]).status();
+    assert!(mounted.unwrap().success());
     for object in [
         json!({ "kind": "Secret", "apiVersion": "v1", "metadata": { "name": "user" },
             "stringData": { "name": "admin" } }),
@@ -80,6 +93,8 @@ fn root_pods_of_the_agent_do_what_their_manifests_say() {
     agent.tell(&delete);
     agent.assert_nothing_left();
     drop(agent);
+    let unmounted = node.command("umount").arg(KUBELET_FOLDER).status();
+    assert!(unmounted.unwrap().success());
     node.finish();
 }
 
@@ -98,6 +113,7 @@ fn objects() -> Vec<Behaviour> {
         { "downwardAPI": { "items": [{ "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } }] } },
         { "serviceAccountToken": { "path": "token", "audience": "vault" } },
     ] } });
+    let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     vec![
         Behaviour {
             what: "a projected volume joins Secret, ConfigMap, Downward API and token",
@@ -139,6 +155,24 @@ fn objects() -> Vec<Behaviour> {
                 "grep '10.1.2.3.*foo.remote.*bar.remote' /etc/hosts",
                 &json!({
                     "hostAliases": [{ "ip": "10.1.2.3", "hostnames": ["foo.remote", "bar.remote"] }],
+                }),
+            ),
+            check: Check::Phase("Succeeded"),
+        },
+        Behaviour {
+            what: "in the host's network, podIP and hostIP are the host's",
+            pod: judge(
+                "host-ip",
+                "test $POD = $HOST; test \"${HOSTS%%,*}\" = $HOST; test \"${PODS%%,*}\" = $POD; \
+                 ip address show | grep \"inet $HOST/\"",
+                &json!({
+                    "hostNetwork": true,
+                    "main": { "env": [
+                        field("POD", "status.podIP"),
+                        field("PODS", "status.podIPs"),
+                        field("HOST", "status.hostIP"),
+                        field("HOSTS", "status.hostIPs"),
+                    ]},
                 }),
             ),
             check: Check::Phase("Succeeded"),

@@ -7,6 +7,8 @@
 
 mod pod_behaviours;
 
+use std::path::PathBuf;
+
 use carpel_integration::kubelet::{Kubelet, full_name};
 use carpel_integration::node::Node;
 use pod_behaviours::scene::{PodRunner, Scene};
@@ -36,6 +38,10 @@ impl PodRunner for Kubelet<'_> {
 
     fn node_name(&self) -> &'static str {
         "node"
+    }
+
+    fn seccomp_profiles(&self) -> PathBuf {
+        self.root().join("seccomp")
     }
 }
 

@@ -143,17 +143,9 @@ pub(super) const ROWS: &[Row] = &[
         "spec.containers[].lifecycle.postStart.sleep.seconds",
         "manifest/validation",
     ),
-    supported(
+    refused(
         "spec.containers[].lifecycle.postStart.tcpSocket",
-        "manifest/validation",
-    ),
-    supported(
-        "spec.containers[].lifecycle.postStart.tcpSocket.host",
-        "manifest/validation",
-    ),
-    supported(
-        "spec.containers[].lifecycle.postStart.tcpSocket.port",
-        "manifest/validation",
+        "a kubelet runs no such hook either; use exec or httpGet",
     ),
     supported("spec.containers[].lifecycle.preStop", "manifest/validation"),
     supported(
@@ -204,17 +196,9 @@ pub(super) const ROWS: &[Row] = &[
         "spec.containers[].lifecycle.preStop.sleep.seconds",
         "manifest/validation",
     ),
-    supported(
+    refused(
         "spec.containers[].lifecycle.preStop.tcpSocket",
-        "manifest/validation",
-    ),
-    supported(
-        "spec.containers[].lifecycle.preStop.tcpSocket.host",
-        "manifest/validation",
-    ),
-    supported(
-        "spec.containers[].lifecycle.preStop.tcpSocket.port",
-        "manifest/validation",
+        "a kubelet runs no such hook either; use exec or httpGet",
     ),
     supported(
         "spec.containers[].lifecycle.stopSignal",

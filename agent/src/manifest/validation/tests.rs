@@ -307,8 +307,8 @@ fn containers_are_checked() {
                 "resources.limits.nvidia.com/gpu: not supported: only cpu and memory are limited",
             ),
             (
-                json!({"lifecycle": {"stopSignal": "SIGUSR1", "preStop": {"sleep": {"seconds": 31}}, "postStart": {"exec": {}, "tcpSocket": {"port": 0}}}}),
-                "lifecycle.postStart: Forbidden: may not specify more than 1 handler type|lifecycle.postStart.exec.command: Required value|lifecycle.postStart.tcpSocket.port: Invalid value: 0: must be between 1 and 65535, inclusive|lifecycle.preStop.sleep.seconds: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)|lifecycle.stopSignal: Forbidden: may not be set for containers with empty `spec.os.name`",
+                json!({"lifecycle": {"stopSignal": "SIGUSR1", "preStop": {"sleep": {"seconds": 31}}, "postStart": {"exec": {}, "httpGet": {"port": 0}}}}),
+                "lifecycle.postStart: Forbidden: may not specify more than 1 handler type|lifecycle.postStart.exec.command: Required value|lifecycle.postStart.httpGet.port: Invalid value: 0: must be between 1 and 65535, inclusive|lifecycle.preStop.sleep.seconds: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)|lifecycle.stopSignal: Forbidden: may not be set for containers with empty `spec.os.name`",
             ),
         ],
     );

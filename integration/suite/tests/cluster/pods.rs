@@ -1,5 +1,7 @@
 //! Pods by way of the API server: those that a kubelet runs without one, too, and those that need the cluster's objects.
 
+use std::path::PathBuf;
+
 use carpel_integration::cluster::Cluster;
 use carpel_integration::node::Node;
 use serde_json::{Value, json};
@@ -31,6 +33,10 @@ impl PodRunner for Cluster<'_> {
 
     fn node_name(&self) -> &'static str {
         "node"
+    }
+
+    fn seccomp_profiles(&self) -> PathBuf {
+        self.kubelet_root().join("seccomp")
     }
 }
 

@@ -1,13 +1,20 @@
 //! Namespaces, users and rights, seen from inside.
 
+use std::path::Path;
+
 use serde_json::json;
 
-use super::manifest::{container, judge};
-use super::scene::{Behaviour, Check};
+use super::manifest::{container, judge, server};
+use super::scene::{Behaviour, Check, Scene};
 
-pub(crate) fn behaviours() -> Vec<Behaviour> {
+pub(crate) fn behaviours(scene: &Scene<'_>) -> Vec<Behaviour> {
     let mut all = namespaces();
     all.extend(rights());
+    all.extend(seccomp(scene));
+    all.push(group_of_a_volume());
+    if !Path::new("/sys/kernel/security/apparmor").exists() {
+        all.push(without_app_armor());
+    }
     all
 }
 
@@ -122,4 +129,69 @@ fn rights() -> Vec<Behaviour> {
             check: Check::Phase("Succeeded"),
         },
     ]
+}
+
+/// Profiles from files of the node.
+fn seccomp(scene: &Scene<'_>) -> Vec<Behaviour> {
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95 }],
+    });
+    scene.put_in_node(
+        &scene.runner.seccomp_profiles().join("no-folders.json"),
+        &profile.to_string(),
+    );
+    let localhost = |file: &str| json!({ "securityContext": { "seccompProfile": { "type": "Localhost", "localhostProfile": file } } });
+    vec![
+        Behaviour {
+            what: "a seccomp profile of the node's forbids what it says",
+            pod: judge(
+                "seccomp-file",
+                "mkdir /folder 2>&1 | grep 'not supported'; touch /file",
+                &localhost("no-folders.json"),
+            ),
+            check: Check::Phase("Succeeded"),
+        },
+        Behaviour {
+            what: "a seccomp profile that is not there is an error of the container",
+            pod: server("seccomp-missing", "", &localhost("none.json")),
+            check: Check::Waits("CreateContainerError"),
+        },
+    ]
+}
+
+fn group_of_a_volume() -> Behaviour {
+    Behaviour {
+        what: "fsGroupChangePolicy OnRootMismatch leaves files alone when a container starts again",
+        pod: server(
+            "on-root-mismatch",
+            "set -ex; stat -c %g /v | grep -x 2000; \
+             if test -e /v/file; then stat -c %g /v/file | grep -x 7; else touch /v/file; chgrp 7 /v/file; false; fi",
+            &json!({
+                "restartPolicy": "OnFailure",
+                "securityContext": { "fsGroup": 2000, "fsGroupChangePolicy": "OnRootMismatch" },
+                "volumes": [{ "name": "v", "emptyDir": {} }],
+                "main": { "volumeMounts": [{ "name": "v", "mountPath": "/v" }] },
+            }),
+        ),
+        check: Check::Phase("Succeeded"),
+    }
+}
+
+fn without_app_armor() -> Behaviour {
+    Behaviour {
+        what: "a pod that asks for AppArmor is rejected where the kernel has none",
+        pod: server(
+            "app-armor",
+            "sleep 1000",
+            &json!({ "securityContext": { "appArmorProfile": { "type": "RuntimeDefault" } } }),
+        ),
+        check: Check::Status(|pod| {
+            let status = &pod["status"];
+            status["phase"] == "Failed"
+                && status["reason"] == "AppArmor"
+                && status["message"]
+                    == "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host"
+        }),
+    }
 }

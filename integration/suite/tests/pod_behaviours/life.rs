@@ -1,20 +1,17 @@
-//! Containers that start, are probed, stop, finish, fail and never start.
+//! Containers that start, are probed, finish, fail and never start.
 
 use serde_json::{Value, json};
 
 use super::manifest::{container, judge, pod, server};
-use super::scene::{Behaviour, Check, Scene, first_container, is_ready};
+use super::scene::{Behaviour, Check, first_container, is_ready};
 
 const SLEEP: &str = "sleep 1000 & wait";
 
-pub(crate) fn behaviours(scene: &Scene<'_>) -> Vec<Behaviour> {
-    let shared = json!([{ "name": "shared", "hostPath": { "path": scene.shared } }]);
-    let mount = json!([{ "name": "shared", "mountPath": "/shared" }]);
+pub(crate) fn behaviours() -> Vec<Behaviour> {
     let mut all = starting();
     all.extend(probes());
     all.extend(ending());
     all.extend(never_starting());
-    all.extend(stopping(&shared, &mount));
     all
 }
 
@@ -138,6 +135,19 @@ fn probes() -> Vec<Behaviour> {
             check: Check::Ready,
         },
         Behaviour {
+            what: "an https probe takes a certificate that nobody else has signed",
+            pod: server(
+                "https",
+                "",
+                &json!({ "main": {
+                    "image": "registry.k8s.io/carpel-test/health:1",
+                    "command": ["/health"],
+                    "readinessProbe": probe("httpGet", json!({ "port": 9443, "scheme": "HTTPS" }), json!({})),
+                }}),
+            ),
+            check: Check::Ready,
+        },
+        Behaviour {
             what: "a container whose probe fails is not ready",
             pod: server(
                 "unready",
@@ -246,43 +256,6 @@ fn never_starting() -> Vec<Behaviour> {
                 }),
             ),
             check: Check::Waits("ErrImageNeverPull"),
-        },
-    ]
-}
-
-fn stopping(shared: &Value, mount: &Value) -> Vec<Behaviour> {
-    let patient = |script: &str, main: Value| {
-        let mut fields =
-            json!({ "volumes": shared, "terminationGracePeriodSeconds": 20, "main": main });
-        fields["main"]["volumeMounts"] = mount.clone();
-        (script.to_owned(), fields)
-    };
-    let hooks = json!({ "lifecycle": {
-        "postStart": { "exec": { "command": ["touch", "/begun"] } },
-        "preStop": { "exec": { "command": ["sh", "-c", "ls /begun >/shared/pre-stop"] } },
-    }});
-    let (hooked, hooked_fields) = patient("trap 'exit 0' TERM; sleep 1000 & wait", hooks);
-    let term = "trap 'echo TERM >/shared/term; exit 0' TERM; sleep 1000 & wait";
-    let (term, term_fields) = patient(term, json!({}));
-    let own = json!({ "lifecycle": { "stopSignal": "SIGUSR1" } });
-    let usr1 = "trap 'echo USR1 >/shared/usr1; exit 0' USR1; sleep 1000 & wait";
-    let (usr1, mut usr1_fields) = patient(usr1, own);
-    usr1_fields["os"] = json!({ "name": "linux" });
-    vec![
-        Behaviour {
-            what: "postStart runs after the start, preStop before the stop",
-            pod: server("hooks", &hooked, &hooked_fields),
-            check: Check::RemovedLeaves("pre-stop", "/begun"),
-        },
-        Behaviour {
-            what: "a stopped container gets SIGTERM and its time",
-            pod: server("term", &term, &term_fields),
-            check: Check::RemovedLeaves("term", "TERM"),
-        },
-        Behaviour {
-            what: "a container is stopped by the signal that it asks for",
-            pod: server("usr1", &usr1, &usr1_fields),
-            check: Check::RemovedLeaves("usr1", "USR1"),
         },
     ]
 }

@@ -1,5 +1,6 @@
 //! A table of behaviours: pods are applied together, then each is looked at.
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ pub(crate) trait PodRunner {
 
     /// The name of the node.
     fn node_name(&self) -> &str;
+
+    /// Where Localhost profiles of seccomp are looked for.
+    fn seccomp_profiles(&self) -> PathBuf;
 }
 
 /// Where the behaviours are shown.
@@ -75,6 +79,19 @@ impl<'node> Scene<'node> {
             runner,
             shared,
         }
+    }
+
+    /// A file as the node sees it, with its folders.
+    pub(crate) fn put_in_node(&self, path: &Path, text: &str) {
+        let script = r#"mkdir -p "$(dirname "$1")" && printf %s "$2" >"$1""#;
+        let status = self
+            .node
+            .command("sh")
+            .args(["-ec", script, "sh"])
+            .arg(path)
+            .arg(text)
+            .status();
+        assert!(status.unwrap().success(), "{}", path.display());
     }
 
     fn wait(&self, pod: &Value, is_so: impl Fn(&Value) -> bool) -> Result<Value, String> {
