@@ -14,7 +14,7 @@ use crate::pod_worker::{self, Node};
 use crate::runtime::{Runtime, UserRanges};
 use crate::server::{self, Api, ServerError};
 use crate::status::Events;
-use crate::store::{Folder, Store, StoreError};
+use crate::store::{Folder, SECRETS_KEY, Store, StoreError};
 use crate::token::{Issuer, TokenError};
 use crate::volume::{self, Volumes};
 
@@ -103,6 +103,7 @@ impl Agent {
             pods_directory: settings.directory.join("pods"),
             logs_directory: settings.logs_directory,
             cluster_domain: settings.cluster_domain,
+            since: since(&settings.directory),
             runtime_name: OnceLock::new(),
         });
         Ok(Self {
@@ -130,6 +131,14 @@ fn open(directory: &Path, url: &str) -> Result<(Store, Issuer), AgentError> {
     let store = Store::open(directory)?;
     let issuer = Issuer::open(directory, url)?;
     Ok((store, issuer))
+}
+
+/// The key of the Secrets is made at the first start, and never again.
+fn since(directory: &Path) -> Timestamp {
+    let made = std::fs::metadata(directory.join(SECRETS_KEY)).and_then(|it| it.modified());
+    made.ok()
+        .and_then(|time| Timestamp::try_from(time).ok())
+        .unwrap_or_else(Timestamp::now)
 }
 
 fn processors() -> u64 {

@@ -69,6 +69,20 @@ pub(super) enum CliError {
     Kind(carpel_agent::manifest::UnknownKind),
     #[error("resource(s) were provided, but no name was specified")]
     NoName,
+    #[error(
+        "there is no need to specify a resource type as a separate argument when passing arguments in resource/name form"
+    )]
+    MixedForms,
+    #[error("name cannot be provided when a selector is specified")]
+    NamesAndSelector,
+    #[error("name cannot be provided with --all")]
+    NamesAndAll,
+    #[error("a resource cannot be retrieved by name across all namespaces")]
+    NamesEverywhere,
+    #[error("you may only watch one kind of object at a time")]
+    WatchMany,
+    #[error("no matching resources found")]
+    NoneMatches,
     #[error("timed out waiting for the condition on {name}")]
     TimedOut { name: String },
     #[error("{text:?}: {problem}")]

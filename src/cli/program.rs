@@ -51,6 +51,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Events(arguments) => pods::events::run(&arguments, &mut output),
         Command::Logs(arguments) => pods::logs::run(&arguments, &mut output),
         Command::Apply(arguments) => kubernetes::apply::run(&arguments, &mut output),
+        Command::Diff(arguments) => kubernetes::diff::run(&arguments, &mut output),
         Command::Get(arguments) => kubernetes::get::run(&arguments, &mut output),
         Command::Describe(arguments) => kubernetes::describe::run(&arguments, &mut output),
         Command::Delete(arguments) => kubernetes::delete::run(&arguments, &mut output),

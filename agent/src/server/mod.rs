@@ -5,6 +5,7 @@
 //! answering, `reply` makes bodies and errors.
 
 mod listen;
+mod nodes;
 mod objects;
 mod reply;
 mod route;

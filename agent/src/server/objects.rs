@@ -63,13 +63,18 @@ pub(super) async fn create(
     store(api, object).await
 }
 
-/// One that shall be so.
-pub(super) async fn apply(api: &Api, key: Key, body: Bytes) -> Result<Reply, Refusal> {
+/// One that shall be so; with `dryRun=All`, as it would be.
+pub(super) async fn apply(api: &Api, key: Key, body: Bytes, asked: &str) -> Result<Reply, Refusal> {
     let object = parse(&body)?;
-    match object.key() == key {
-        true => store(api, object).await,
-        false => Err(mismatch(&object)),
+    if object.key() != key {
+        return Err(mismatch(&object));
     }
+    if query(asked, "dryRun") == Some("All") {
+        let preview = api.node.store.preview(object);
+        let (applied, object) = preview.map_err(|error| Refusal::of_store(&error))?;
+        return Ok(told(api, applied, &object));
+    }
+    store(api, object).await
 }
 
 /// Pods end in order, with a grace period; others go at once.
@@ -143,15 +148,20 @@ async fn store(api: &Api, object: Object) -> Result<Reply, Refusal> {
         .await
         .map_err(|error| Refusal::internal(error.to_string()))?
         .map_err(|error| Refusal::of_store(&error))?;
+    let object = find(api, &key)?;
+    Ok(told(api, applied, &object))
+}
+
+/// The object, and what was done with it.
+fn told(api: &Api, applied: Applied, object: &Object) -> Reply {
     let code = match applied {
         Applied::Created => StatusCode::CREATED,
         Applied::Configured | Applied::Unchanged => StatusCode::OK,
     };
-    let object = find(api, &key)?;
-    let mut reply = reply::value(code, &shown(api, &object));
+    let mut reply = reply::value(code, &shown(api, object));
     let word = HeaderValue::from_static(applied.word());
     reply.headers_mut().insert(APPLIED, word);
-    Ok(reply)
+    reply
 }
 
 /// As the API server shows it: a pod that runs here says so.

@@ -10,11 +10,14 @@ use serde_json::json;
 
 use super::listen::Api;
 use super::reply::{self, Refusal, Reply};
-use super::{objects, tokens, usage, watch};
+use super::{nodes, objects, tokens, usage, watch};
 use crate::manifest::Kind;
 
 /// As the API server: etcd takes no larger object.
 const BODY_MAX: usize = 3 * 1024 * 1024;
+
+/// Of Kubernetes, and of this program.
+pub(super) const VERSION: &str = concat!("v1.36.0+carpel-", env!("CARGO_PKG_VERSION"));
 
 /// What a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +30,10 @@ enum Path<'a> {
     Token(&'a str, &'a str),
     /// What has happened.
     Events(Option<&'a str>),
+    /// This machine, alone.
+    Nodes,
+    /// This machine, by its name.
+    Node(&'a str),
     /// What pods use.
     Usage(Option<&'a str>),
     /// The keys of tokens.
@@ -56,6 +63,8 @@ impl<'a> Path<'a> {
                 namespace,
                 "pods",
             ] => Self::Usage(Some(namespace)),
+            ["api", "v1", "nodes"] => Self::Nodes,
+            ["api", "v1", "nodes", name] => Self::Node(name),
             ["api", "v1", "events"] => Self::Events(None),
             ["api", "v1", "namespaces", namespace, "events"] => Self::Events(Some(namespace)),
             ["api", "v1", plural] => Self::Objects(kind(plural)?, None),
@@ -116,7 +125,7 @@ async fn dispatch(api: &Api, request: Request<Incoming>) -> Result<Reply, Refusa
             let key = crate::store::key(kind, namespace, name);
             match head.method {
                 Method::GET => objects::get(api, &key),
-                Method::PATCH | Method::PUT => objects::apply(api, key, body).await,
+                Method::PATCH | Method::PUT => objects::apply(api, key, body, asked).await,
                 Method::DELETE => objects::delete(api, &key, &body, asked),
                 _ => Err(Refusal::method()),
             }
@@ -133,6 +142,10 @@ async fn dispatch(api: &Api, request: Request<Incoming>) -> Result<Reply, Refusa
         Path::Token(..) => Err(Refusal::method()),
         Path::Events(namespace) if is_watch => get(watch::events(api, namespace)),
         Path::Events(namespace) => get(objects::events(api, namespace)),
+        // One thing that does not change is not worth watching.
+        Path::Nodes if is_watch => Err(Refusal::method()),
+        Path::Nodes => get(nodes::list(api).await),
+        Path::Node(name) => get(nodes::get(api, name).await?),
         Path::Usage(namespace) => get(usage::pods(api, namespace).await?),
         Path::Keys => get(reply::value(StatusCode::OK, &api.issuer.jwks())),
         Path::Discovery => get(reply::value(StatusCode::OK, &api.issuer.discovery())),
@@ -146,7 +159,7 @@ fn version() -> Reply {
     let version = json!({
         "major": "1",
         "minor": "36",
-        "gitVersion": concat!("v1.36.0+carpel-", env!("CARGO_PKG_VERSION")),
+        "gitVersion": VERSION,
         "platform": format!("linux/{}", std::env::consts::ARCH),
     });
     reply::value(StatusCode::OK, &version)
@@ -176,7 +189,9 @@ mod tests {
                 "/api/v1/namespaces/shop/events",
                 Some(Path::Events(Some("shop"))),
             ),
-            ("/api/v1/nodes", None),
+            ("/api/v1/nodes", Some(Path::Nodes)),
+            ("/api/v1/nodes/this", Some(Path::Node("this"))),
+            ("/api/v1/services", None),
             ("/", None),
         ];
         for (path, wanted) in cases {

@@ -27,3 +27,4 @@ pub use folder::{FILE_ANNOTATION, Folder, FolderError, SOURCE_ANNOTATION, SOURCE
 
 pub(crate) use identity::uid;
 pub use objects::{Change, DEFAULT_ACCOUNT, Event, Store, key};
+pub(crate) use record::SECRETS_KEY;

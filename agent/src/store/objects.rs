@@ -112,6 +112,19 @@ impl Store {
         Ok(applied)
     }
 
+    /// What [`Store::apply`] would do, and the object as it would be then; nothing is kept.
+    ///
+    /// # Errors
+    /// As [`Store::apply`], but for `File`.
+    pub fn preview(&self, mut object: Object) -> Result<(Applied, Object), StoreError> {
+        let current = self.get(&object.key());
+        let applied = match &current {
+            Some(current) => applied::over(current, &mut object)?,
+            None => applied::anew(&mut object, Timestamp::now())?,
+        };
+        Ok((applied, object))
+    }
+
     /// The object of a key, with a pod's status in it.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<Arc<Object>> {

@@ -11,6 +11,9 @@ use super::seal::Seal;
 use crate::file::{self, Durability};
 use crate::manifest::{Key, Kind, Object};
 
+/// The key that seals Secrets, in the agent's directory.
+pub(crate) const SECRETS_KEY: &str = "secrets.key";
+
 /// The layout of a record.
 const VERSION: u32 = 1;
 
@@ -41,7 +44,7 @@ impl Records {
     pub(super) fn open(directory: &Path) -> Result<Self, StoreError> {
         file::create_private_folder(directory)?;
         Ok(Self {
-            seal: Seal::open(&directory.join("secrets.key"))?,
+            seal: Seal::open(&directory.join(SECRETS_KEY))?,
             directory: directory.to_owned(),
         })
     }

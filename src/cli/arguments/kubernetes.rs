@@ -1,13 +1,18 @@
-//! Kubernetes manifests without a cluster: `carpel apply`, `get`, `describe`, `delete`, `wait`, `top`, `create`, `token`, `agent`.
+//! Kubernetes manifests without a cluster: `carpel apply`, `diff`, `get`, `describe`, `delete`, `wait`, `top`, `create`, `token`, `agent`.
 //!
 //! Words and options are kubectl's, so that whoever knows that one knows these.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use carpel_agent::manifest::DEFAULT_NAMESPACE;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{ConfigFile, DaemonAddress, socket_path};
+use crate::cli::kubernetes::get_format::GetFormat;
+use crate::cli::kubernetes::json_path::Template;
+use crate::cli::kubernetes::selector::{FieldSelector, LabelSelector};
+use crate::cli::kubernetes::wait_for::WaitFor;
 use crate::cli::time;
 use crate::config::{LogFilter, LogFormat};
 
@@ -24,9 +29,49 @@ pub(in crate::cli) struct AgentAddress {
 /// Which namespace.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Namespace {
-    /// The namespace
-    #[arg(long, short, value_name = "NAMESPACE", default_value = "default")]
-    pub(in crate::cli) namespace: String,
+    /// The namespace [default: default]
+    #[arg(long, short, value_name = "NAMESPACE")]
+    pub(in crate::cli) namespace: Option<String>,
+}
+
+impl Namespace {
+    /// Its name.
+    pub(in crate::cli) fn name(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
+    }
+}
+
+/// Which objects of a kind.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Selection {
+    /// Only those with these labels: KEY=VALUE, KEY!=VALUE, KEY in (A,B), KEY or !KEY, with commas between them
+    #[arg(long, short = 'l', value_name = "LABELS")]
+    pub(in crate::cli) selector: Option<LabelSelector>,
+    /// Only those with these fields, as status.phase=Running
+    #[arg(long, value_name = "FIELDS")]
+    pub(in crate::cli) field_selector: Option<FieldSelector>,
+}
+
+/// Whether anything is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum DryRun {
+    /// Everything is done.
+    None,
+    /// Nothing is changed.
+    Client,
+    /// Nothing is changed.
+    Server,
+}
+
+impl DryRun {
+    /// What is said after what would be done.
+    pub(in crate::cli) fn note(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Client => " (dry run)",
+            Self::Server => " (server dry run)",
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -34,37 +79,54 @@ pub(in crate::cli) struct ApplyArguments {
     /// A manifest, a folder of manifests (*.yaml, *.yml, *.json), or - for standard input; may be repeated
     #[arg(long, short = 'f', value_name = "FILE", required = true)]
     pub(in crate::cli) filename: Vec<PathBuf>,
+    /// Say what would be done, and change nothing
+    #[arg(long, value_name = "WHERE", default_value = "none", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
+    pub(in crate::cli) dry_run: DryRun,
+    /// Print the objects instead: yaml, json, name or jsonpath=TEMPLATE
+    #[arg(long, short, value_name = "FORMAT")]
+    pub(in crate::cli) output: Option<GetFormat>,
+    #[command(flatten)]
+    pub(in crate::cli) namespace: Namespace,
     #[command(flatten)]
     pub(in crate::cli) agent: AgentAddress,
 }
 
-/// How objects are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum GetFormat {
-    /// More columns
-    Wide,
-    /// As YAML, Secrets with their values
-    Yaml,
-    /// As JSON, Secrets with their values
-    Json,
-    /// TYPE/NAME, one a line
-    Name,
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DiffArguments {
+    /// A manifest, a folder of manifests, or - for standard input; may be repeated
+    #[arg(long, short = 'f', value_name = "FILE", required = true)]
+    pub(in crate::cli) filename: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) namespace: Namespace,
+    #[command(flatten)]
+    pub(in crate::cli) agent: AgentAddress,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct GetArguments {
-    /// pods, secrets, configmaps, serviceaccounts or events, or TYPE/NAME
-    #[arg(value_name = "TYPE")]
-    pub(in crate::cli) kind: String,
-    /// Names; without one all
-    #[arg(value_name = "NAME")]
-    pub(in crate::cli) names: Vec<String>,
+    /// pods, secrets, configmaps, serviceaccounts, events or nodes, several with commas, then names; or TYPE/NAME…
+    #[arg(
+        value_name = "TYPE [NAME…]|TYPE/NAME…",
+        required_unless_present = "filename"
+    )]
+    pub(in crate::cli) words: Vec<String>,
+    /// Whatever these manifests name
+    #[arg(long, short = 'f', value_name = "FILE", conflicts_with = "words")]
+    pub(in crate::cli) filename: Vec<PathBuf>,
     /// Of all namespaces
     #[arg(long, short = 'A')]
     pub(in crate::cli) all_namespaces: bool,
-    /// How they are printed
+    #[command(flatten)]
+    pub(in crate::cli) selection: Selection,
+    /// wide, yaml, json, name, jsonpath=TEMPLATE or custom-columns=NAME:PATH,…; Secrets are printed with their values
     #[arg(long, short, value_name = "FORMAT")]
     pub(in crate::cli) output: Option<GetFormat>,
+    /// In the order of what is at this path, as .metadata.creationTimestamp
+    #[arg(long, value_name = "PATH", value_parser = Template::relaxed)]
+    pub(in crate::cli) sort_by: Option<Template>,
+    /// A column with the labels
+    #[arg(long)]
+    pub(in crate::cli) show_labels: bool,
     /// Go on, and print what changes
     #[arg(long, short)]
     pub(in crate::cli) watch: bool,
@@ -79,12 +141,14 @@ pub(in crate::cli) struct GetArguments {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DescribeArguments {
-    /// pod, secret, configmap or serviceaccount, or TYPE/NAME
-    #[arg(value_name = "TYPE")]
-    pub(in crate::cli) kind: String,
-    /// Names; without one all
-    #[arg(value_name = "NAME")]
-    pub(in crate::cli) names: Vec<String>,
+    /// pod, secret, configmap, serviceaccount or node, then names, without one all; or TYPE/NAME…
+    #[arg(value_name = "TYPE [NAME…]|TYPE/NAME…", required = true)]
+    pub(in crate::cli) words: Vec<String>,
+    /// Of all namespaces
+    #[arg(long, short = 'A')]
+    pub(in crate::cli) all_namespaces: bool,
+    #[command(flatten)]
+    pub(in crate::cli) selection: Selection,
     #[command(flatten)]
     pub(in crate::cli) namespace: Namespace,
     #[command(flatten)]
@@ -105,6 +169,23 @@ pub(in crate::cli) struct DeleteArguments {
     /// As --grace-period=1
     #[arg(long, conflicts_with = "grace_period")]
     pub(in crate::cli) now: bool,
+    /// Kill pods: as --grace-period=0
+    #[arg(long, conflicts_with = "now")]
+    pub(in crate::cli) force: bool,
+    /// All of the kind
+    #[arg(long, conflicts_with = "filename")]
+    pub(in crate::cli) all: bool,
+    /// In all namespaces
+    #[arg(long, short = 'A', conflicts_with = "filename")]
+    pub(in crate::cli) all_namespaces: bool,
+    #[command(flatten)]
+    pub(in crate::cli) selection: Selection,
+    /// Say what would be done, and change nothing
+    #[arg(long, value_name = "WHERE", default_value = "none", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
+    pub(in crate::cli) dry_run: DryRun,
+    /// Print TYPE/NAME of what is deleted
+    #[arg(long, short, value_name = "FORMAT")]
+    pub(in crate::cli) output: Option<NameFormat>,
     /// Wait until pods are gone
     #[arg(long, value_name = "BOOLEAN", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub(in crate::cli) wait: bool,
@@ -120,52 +201,29 @@ pub(in crate::cli) struct DeleteArguments {
     pub(in crate::cli) agent: AgentAddress,
 }
 
-/// What is waited for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) enum WaitFor {
-    /// A condition has this status.
-    Condition {
-        /// Its type.
-        name: String,
-        /// `True`, unless it is said otherwise.
-        status: String,
-    },
-    /// The pod has this phase.
-    Phase(String),
-    /// It is gone.
-    Delete,
-}
-
-impl std::str::FromStr for WaitFor {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "delete" {
-            return Ok(Self::Delete);
-        }
-        if let Some(phase) = text.strip_prefix("jsonpath={.status.phase}=") {
-            return Ok(Self::Phase(phase.to_owned()));
-        }
-        let condition = text.strip_prefix("condition=");
-        let condition = condition.filter(|condition| !condition.is_empty());
-        let condition = condition
-            .ok_or("it is condition=NAME[=STATUS], delete or jsonpath={.status.phase}=PHASE")?;
-        let (name, status) = condition.split_once('=').unwrap_or((condition, "True"));
-        Ok(Self::Condition {
-            name: name.to_owned(),
-            status: status.to_owned(),
-        })
-    }
+/// The one format of what is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum NameFormat {
+    /// TYPE/NAME
+    Name,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct WaitArguments {
-    /// condition=NAME[=STATUS], delete, or jsonpath={.status.phase}=PHASE
+    /// condition=NAME[=STATUS], create, delete, or jsonpath='{PATH}'[=VALUE]
     #[arg(long = "for", value_name = "WHAT")]
     pub(in crate::cli) what: WaitFor,
-    /// Pods, as pod/NAME
+    /// Pods, as pod/NAME… or pod NAME…
     #[arg(value_name = "pod/NAME", required = true)]
     pub(in crate::cli) pods: Vec<String>,
+    /// All pods
+    #[arg(long)]
+    pub(in crate::cli) all: bool,
+    /// In all namespaces
+    #[arg(long, short = 'A')]
+    pub(in crate::cli) all_namespaces: bool,
+    #[command(flatten)]
+    pub(in crate::cli) selection: Selection,
     /// Give up after so long
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = time::duration)]
     pub(in crate::cli) timeout: Duration,
@@ -173,6 +231,15 @@ pub(in crate::cli) struct WaitArguments {
     pub(in crate::cli) namespace: Namespace,
     #[command(flatten)]
     pub(in crate::cli) agent: AgentAddress,
+}
+
+/// Which use orders the lines of `top`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum TopOrder {
+    /// Processor time.
+    Cpu,
+    /// Memory.
+    Memory,
 }
 
 #[derive(Debug, Subcommand)]
@@ -189,6 +256,14 @@ pub(in crate::cli) enum TopCommand {
         /// Of all namespaces
         #[arg(long, short = 'A')]
         all_namespaces: bool,
+        #[command(flatten)]
+        selection: Selection,
+        /// Those first that use most
+        #[arg(long, value_name = "WHAT")]
+        sort_by: Option<TopOrder>,
+        /// No line with the names of the columns
+        #[arg(long)]
+        no_headers: bool,
         #[command(flatten)]
         namespace: Namespace,
         #[command(flatten)]
@@ -254,28 +329,4 @@ pub(in crate::cli) struct AgentArguments {
     /// How log lines look
     #[arg(long, value_name = "FORMAT")]
     pub(in crate::cli) log_format: Option<LogFormat>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_waited_for_is_written_as_for_kubectl() {
-        let condition = |name: &str, status: &str| WaitFor::Condition {
-            name: name.to_owned(),
-            status: status.to_owned(),
-        };
-        assert_eq!("condition=Ready".parse(), Ok(condition("Ready", "True")));
-        assert_eq!(
-            "condition=Ready=False".parse(),
-            Ok(condition("Ready", "False"))
-        );
-        assert_eq!("delete".parse(), Ok(WaitFor::Delete));
-        assert_eq!(
-            "jsonpath={.status.phase}=Succeeded".parse(),
-            Ok(WaitFor::Phase("Succeeded".to_owned()))
-        );
-        assert!("Ready".parse::<WaitFor>().is_err());
-    }
 }

@@ -53,7 +53,9 @@ pub(in crate::cli) enum Command {
     Logs(LogsArguments),
     /// Make pods, Secrets, ConfigMaps and service accounts be what Kubernetes manifests say
     Apply(ApplyArguments),
-    /// List objects of manifests: pods, secrets, configmaps, serviceaccounts, events
+    /// Show what apply would change; exit code 1 if anything
+    Diff(DiffArguments),
+    /// List objects of manifests: pods, secrets, configmaps, serviceaccounts, events, nodes
     Get(GetArguments),
     /// Tell what there is to know of an object, and what happened to it
     Describe(DescribeArguments),

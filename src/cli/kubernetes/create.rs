@@ -23,7 +23,7 @@ pub(in crate::cli) fn run<W: Write>(
     let agent = Agent::of(agent)?;
     let path = format!(
         "/api/v1/namespaces/{}/serviceaccounts/{name}/token",
-        namespace.namespace
+        namespace.name()
     );
     let request = json!({
         "apiVersion": "authentication.k8s.io/v1",

@@ -7,9 +7,10 @@ use carpel_agent::manifest::Kind;
 
 use super::api::{Agent, object_path, objects_path, text};
 use super::manifests;
-use crate::cli::arguments::DeleteArguments;
+use super::resource::{Scope, fetch, wanted};
+use crate::cli::arguments::{DeleteArguments, DryRun};
 use crate::cli::error::CliError;
-use crate::cli::writer::Writer;
+use crate::cli::writer::{self, Writer};
 
 struct Target {
     kind: Kind,
@@ -22,53 +23,86 @@ pub(in crate::cli) fn run<W: Write>(
     arguments: &DeleteArguments,
     output: &mut Writer<W>,
 ) -> Result<(), CliError> {
-    let targets = targets(arguments)?;
     let agent = Agent::of(&arguments.agent)?;
-    let grace = match (arguments.grace_period, arguments.now) {
-        (Some(seconds), _) => Some(seconds),
-        (None, true) => Some(1),
-        (None, false) => None,
-    };
     let mut going = Vec::new();
-    for mut target in targets {
-        let path = object_path(target.kind, &target.namespace, &target.name);
-        let path = match grace {
-            Some(seconds) => format!("{path}?gracePeriodSeconds={seconds}"),
-            None => path,
-        };
-        match agent.delete(&path)? {
-            Some(object) => {
-                output.line(format!(
-                    "{} {:?} deleted from {} namespace",
-                    target.kind.singular(),
-                    target.name,
-                    target.namespace
-                ))?;
-                output.flush()?;
-                target.uid = text(&object, "/metadata/uid").to_owned();
-                going.push(target);
-            }
-            None if arguments.ignore_not_found => {}
-            None => {
-                return Err(CliError::NoSuchObject {
+    let mut missing = None;
+    for mut target in targets(&agent, arguments)? {
+        let Some(uid) = delete(&agent, &target, arguments)? else {
+            if !arguments.ignore_not_found {
+                let error = CliError::NoSuchObject {
                     kind: target.kind.singular(),
                     word: target.name,
-                });
+                };
+                // The others go all the same.
+                missing
+                    .replace(error)
+                    .iter()
+                    .for_each(|it| writer::report(it));
             }
+            continue;
+        };
+        say(&target, arguments, output)?;
+        target.uid = uid;
+        going.push(target);
+    }
+    if arguments.wait && arguments.dry_run == DryRun::None {
+        wait(&agent, &going, arguments)?;
+    }
+    match missing {
+        None => Ok(()),
+        Some(error) => Err(error),
+    }
+}
+
+/// Its uid; `None` if it was not there.
+fn delete(
+    agent: &Agent,
+    target: &Target,
+    arguments: &DeleteArguments,
+) -> Result<Option<String>, CliError> {
+    let grace = match (arguments.grace_period, arguments.now, arguments.force) {
+        (Some(seconds), _, _) => Some(seconds),
+        (None, true, _) => Some(1),
+        (None, false, true) => Some(0),
+        (None, false, false) => None,
+    };
+    let path = object_path(target.kind, &target.namespace, &target.name);
+    let deleted = match (arguments.dry_run, grace) {
+        (DryRun::Client | DryRun::Server, _) => agent.find(&path)?,
+        (DryRun::None, Some(seconds)) => {
+            agent.delete(&format!("{path}?gracePeriodSeconds={seconds}"))?
         }
+        (DryRun::None, None) => agent.delete(&path)?,
+    };
+    Ok(deleted.map(|object| text(&object, "/metadata/uid").to_owned()))
+}
+
+fn say<W: Write>(
+    target: &Target,
+    arguments: &DeleteArguments,
+    output: &mut Writer<W>,
+) -> Result<(), CliError> {
+    let (kind, name) = (target.kind.singular(), &target.name);
+    match arguments.output {
+        Some(_) => output.line(format!("{kind}/{name}"))?,
+        None => output.line(format!(
+            "{kind} {name:?} deleted from {} namespace{}",
+            target.namespace,
+            arguments.dry_run.note()
+        ))?,
     }
-    if !arguments.wait {
-        return Ok(());
-    }
+    output.flush().map_err(CliError::Print)
+}
+
+fn wait(agent: &Agent, going: &[Target], arguments: &DeleteArguments) -> Result<(), CliError> {
     let deadline = arguments.timeout.map(|timeout| Instant::now() + timeout);
-    let pods = going.iter().filter(|target| target.kind == Kind::Pod);
-    for target in pods {
+    for target in going.iter().filter(|target| target.kind == Kind::Pod) {
         let pod = Pod {
             namespace: &target.namespace,
             name: &target.name,
             uid: &target.uid,
         };
-        if !wait_until_gone(&agent, &pod, deadline)? {
+        if !wait_until_gone(agent, &pod, deadline)? {
             return Err(CliError::TimedOut {
                 name: target.name.clone(),
             });
@@ -107,9 +141,9 @@ pub(super) fn wait_until_gone(
     })
 }
 
-fn targets(arguments: &DeleteArguments) -> Result<Vec<Target>, CliError> {
+fn targets(agent: &Agent, arguments: &DeleteArguments) -> Result<Vec<Target>, CliError> {
     if !arguments.filename.is_empty() {
-        let objects = manifests::read(&arguments.filename)?;
+        let objects = manifests::read(&arguments.filename, &arguments.namespace)?;
         let target = |object: &carpel_agent::manifest::Object| Target {
             kind: object.kind(),
             namespace: object.namespace().to_owned(),
@@ -118,25 +152,41 @@ fn targets(arguments: &DeleteArguments) -> Result<Vec<Target>, CliError> {
         };
         return Ok(objects.iter().map(target).collect());
     }
-    let target = |kind, name: &str| Target {
-        kind,
-        namespace: arguments.namespace.namespace.clone(),
-        name: name.to_owned(),
-        uid: String::new(),
+    let scope = Scope {
+        namespace: (!arguments.all_namespaces).then_some(arguments.namespace.name()),
+        labels: arguments.selection.selector.as_ref(),
+        fields: arguments.selection.field_selector.as_ref(),
     };
-    let Some((first, rest)) = arguments.words.split_first() else {
-        return Ok(Vec::new());
-    };
-    if !first.contains('/') {
-        let kind: Kind = first.parse().map_err(CliError::Kind)?;
-        return match rest.is_empty() {
-            true => Err(CliError::NoName),
-            false => Ok(rest.iter().map(|name| target(kind, name)).collect()),
+    let is_some_of_all = arguments.all || scope.labels.is_some() || scope.fields.is_some();
+    let mut targets = Vec::new();
+    for wanted in wanted(&arguments.words)? {
+        let kind = wanted.resource.kind()?;
+        let target = |namespace: &str, name: &str| Target {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uid: String::new(),
         };
+        match (wanted.names.is_empty(), is_some_of_all) {
+            (true, false) => return Err(CliError::NoName),
+            (false, true) if arguments.all => return Err(CliError::NamesAndAll),
+            (false, false) => {
+                let namespace = scope.namespace.ok_or(CliError::NamesEverywhere)?;
+                targets.extend(wanted.names.iter().map(|name| target(namespace, name)));
+            }
+            (_, true) => {
+                let found = fetch(agent, &wanted, scope)?;
+                targets.extend(found.objects.iter().map(|object| {
+                    target(
+                        text(object, "/metadata/namespace"),
+                        text(object, "/metadata/name"),
+                    )
+                }));
+            }
+        }
     }
-    let split = |word: &String| {
-        let (kind, name) = word.split_once('/').ok_or(CliError::NoName)?;
-        Ok(target(kind.parse().map_err(CliError::Kind)?, name))
-    };
-    arguments.words.iter().map(split).collect()
+    if targets.is_empty() {
+        writer::complain("No resources found");
+    }
+    Ok(targets)
 }

@@ -3,52 +3,79 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
+use carpel_agent::manifest::Kind;
 use serde_json::Value;
 
 use super::age;
 use super::api::{Agent, list, objects_path, text};
-use super::describe_container;
-use super::get::{fetch, wanted};
+use super::resource::{Resource, Scope, fetch, wanted};
+use super::{describe_container, describe_node};
 use crate::cli::arguments::DescribeArguments;
 use crate::cli::error::CliError;
 use crate::cli::table;
-use crate::cli::writer::Writer;
+use crate::cli::writer::{self, Writer};
+use crate::cli::yaml;
 
 pub(in crate::cli) fn run<W: Write>(
     arguments: &DescribeArguments,
     output: &mut Writer<W>,
 ) -> Result<(), CliError> {
     let agent = Agent::of(&arguments.agent)?;
-    let wanted = wanted(&arguments.kind, &arguments.names)?;
-    let namespace = &*arguments.namespace.namespace;
-    let objects = fetch(&agent, &wanted, Some(namespace))?;
-    let events = agent.get(&objects_path("events", Some(namespace)))?;
-    for (index, object) in objects.iter().enumerate() {
-        if index > 0 {
-            output.line("\n")?;
-        }
-        let text = match wanted.plural {
-            "pods" => pod(object),
-            _ => other(object, wanted.plural),
-        };
-        output.bytes(text.as_bytes())?;
-        if wanted.plural == "pods" {
-            output.bytes(events_of(object, list(&events, "/items")).as_bytes())?;
+    let scope = Scope {
+        namespace: (!arguments.all_namespaces).then_some(arguments.namespace.name()),
+        labels: arguments.selection.selector.as_ref(),
+        fields: arguments.selection.field_selector.as_ref(),
+    };
+    let events = agent.get(&objects_path("events", scope.namespace))?;
+    let mut errors = Vec::new();
+    let mut count = 0;
+    for wanted in wanted(&arguments.words)? {
+        let mut found = fetch(&agent, &wanted, scope)?;
+        errors.append(&mut found.errors);
+        for object in &found.objects {
+            if count > 0 {
+                output.line("\n")?;
+            }
+            count += 1;
+            let text = match wanted.resource {
+                Resource::Object(Kind::Pod) => pod(object),
+                Resource::Nodes => describe_node::text_of(object, &pods(&agent)?),
+                Resource::Events => yaml::text(object),
+                Resource::Object(_) => other(object, wanted.resource.plural()),
+            };
+            output.bytes(text.as_bytes())?;
+            if wanted.resource == Resource::Object(Kind::Pod) {
+                output.bytes(events_of(object, list(&events, "/items")).as_bytes())?;
+            }
         }
     }
-    Ok(())
+    if count == 0 && errors.is_empty() {
+        writer::complain("No resources found");
+    }
+    match errors.pop() {
+        None => Ok(()),
+        Some(last) => {
+            errors.iter().for_each(|error| writer::report(error));
+            Err(last)
+        }
+    }
+}
+
+fn pods(agent: &Agent) -> Result<Vec<Value>, CliError> {
+    let answer = agent.get(&objects_path(Kind::Pod.plural(), None))?;
+    Ok(list(&answer, "/items").to_vec())
 }
 
 /// Lines `Name:  value`, the values under each other.
-struct Lines(String);
+pub(super) struct Lines(pub(super) String);
 
 impl Lines {
-    fn line(&mut self, name: &str, value: &str) {
+    pub(super) fn line(&mut self, name: &str, value: &str) {
         // Text in memory takes any text.
         writeln!(self.0, "{:<18}{value}", format!("{name}:")).ok();
     }
 
-    fn map(&mut self, name: &str, values: &Value) {
+    pub(super) fn map(&mut self, name: &str, values: &Value) {
         let values = values.as_object().filter(|values| !values.is_empty());
         let Some(values) = values else {
             self.line(name, "<none>");
@@ -65,7 +92,7 @@ impl Lines {
         }
     }
 
-    fn raw(&mut self, text: &str) {
+    pub(super) fn raw(&mut self, text: &str) {
         self.0.push_str(text);
     }
 }

@@ -7,22 +7,34 @@ use std::path::{Path, PathBuf};
 use carpel_agent::manifest::{self, Object};
 use serde_json::Value;
 
+use super::resource::{Resource, Wanted};
+use crate::cli::arguments::Namespace;
 use crate::cli::error::CliError;
 
 /// The endings of manifests in a folder.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// All objects of all files, in their order. What is wrong in any of them is told together.
-pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Object>, CliError> {
+/// What names no namespace is in the one of the command line; another one than that is refused, as kubectl does.
+pub(super) fn read(paths: &[PathBuf], namespace: &Namespace) -> Result<Vec<Object>, CliError> {
     let mut objects = Vec::new();
     let mut problems = Vec::new();
     for path in paths {
         for file in files(path)? {
             let text = text_of(&file)?;
-            match manifest::parse(&text, &file.display().to_string()) {
+            match manifest::parse_in(&text, &file.display().to_string(), namespace.name()) {
                 Ok(found) => objects.extend(found),
                 Err(errors) => problems.push(errors.to_string()),
             }
+        }
+    }
+    let wanted = namespace.namespace.as_deref();
+    for object in &objects {
+        let own = object.namespace();
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != own) {
+            problems.push(format!(
+                "the namespace from the provided object {own:?} does not match the namespace {wanted:?}. You must pass '--namespace={own}' to perform this operation."
+            ));
         }
     }
     match (problems.is_empty(), objects.is_empty()) {
@@ -34,6 +46,23 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Object>, CliError> {
         }),
         (true, false) => Ok(objects),
     }
+}
+
+/// The objects that files name, to ask for them.
+pub(super) fn wanted(paths: &[PathBuf], namespace: &Namespace) -> Result<Vec<Wanted>, CliError> {
+    let mut all: Vec<Wanted> = Vec::new();
+    for object in read(paths, namespace)? {
+        let resource = Resource::Object(object.kind());
+        let name = object.name().to_owned();
+        match all.iter_mut().find(|wanted| wanted.resource == resource) {
+            Some(wanted) => wanted.names.push(name),
+            None => all.push(Wanted {
+                resource,
+                names: vec![name],
+            }),
+        }
+    }
+    Ok(all)
 }
 
 /// A folder is the files in it, by their names.

@@ -2,10 +2,12 @@
 
 use std::io::Write;
 
+use carpel_agent::manifest::Kind;
 use serde_json::Value;
 
 use super::api::{Agent, list, text};
-use crate::cli::arguments::TopCommand;
+use super::resource::{Resource, Scope, Wanted, fetch};
+use crate::cli::arguments::{TopCommand, TopOrder};
 use crate::cli::error::CliError;
 use crate::cli::table;
 use crate::cli::writer::Writer;
@@ -18,15 +20,24 @@ pub(in crate::cli) fn run<W: Write>(
         names,
         containers,
         all_namespaces,
+        selection,
+        sort_by,
+        no_headers,
         namespace,
         agent,
     } = command;
     let agent = Agent::of(agent)?;
+    let scope = Scope {
+        namespace: (!all_namespaces).then_some(namespace.name()),
+        labels: selection.selector.as_ref(),
+        fields: selection.field_selector.as_ref(),
+    };
+    let chosen = chosen(&agent, names, scope)?;
     let path = match all_namespaces {
         true => "/apis/metrics.k8s.io/v1beta1/pods".to_owned(),
         false => format!(
             "/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods",
-            namespace.namespace
+            namespace.name()
         ),
     };
     let answer = agent.get(&path)?;
@@ -42,32 +53,72 @@ pub(in crate::cli) fn run<W: Write>(
     let mut rows = Vec::new();
     for pod in list(&answer, "/items") {
         let name = text(pod, "/metadata/name");
-        if !names.is_empty() && !names.iter().any(|wanted| wanted == name) {
+        let key = (text(pod, "/metadata/namespace"), name);
+        let is_chosen =
+            |it: &Value| key == (text(it, "/metadata/namespace"), text(it, "/metadata/name"));
+        if !chosen.iter().any(is_chosen) {
             continue;
         }
-        let mut start = Vec::new();
-        if *all_namespaces {
-            start.push(text(pod, "/metadata/namespace").to_owned());
-        }
-        start.push(name.to_owned());
-        let all: Vec<(String, u64, u64)> = list(pod, "/containers").iter().map(usage).collect();
-        if *containers {
-            for (container, cpu, memory) in all {
-                let mut row = start.clone();
-                row.extend([container, shown_cpu(cpu), shown_memory(memory)]);
-                rows.push(row);
-            }
-        } else {
-            let cpu = all.iter().map(|(_, cpu, _)| cpu).sum();
-            let memory = all.iter().map(|(_, _, memory)| memory).sum();
-            start.extend([shown_cpu(cpu), shown_memory(memory)]);
-            rows.push(start);
-        }
+        rows.extend(rows_of(pod, *all_namespaces, *containers));
     }
-    for line in table::any_lines(&head, &rows) {
+    match sort_by {
+        Some(TopOrder::Cpu) => rows.sort_by_key(|row| std::cmp::Reverse(row.cpu)),
+        Some(TopOrder::Memory) => rows.sort_by_key(|row| std::cmp::Reverse(row.memory)),
+        None => {}
+    }
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.cells).collect();
+    for line in table::any_lines(&head, &rows)
+        .iter()
+        .skip(usize::from(*no_headers))
+    {
         output.line(line)?;
     }
     Ok(())
+}
+
+/// A line of the table, and what it is ordered by.
+struct Row {
+    /// Billionths of a processor.
+    cpu: u64,
+    /// Bytes.
+    memory: u64,
+    cells: Vec<String>,
+}
+
+/// One of a pod, or one of each of its containers.
+fn rows_of(pod: &Value, with_namespace: bool, of_containers: bool) -> Vec<Row> {
+    let namespace = with_namespace.then(|| text(pod, "/metadata/namespace").to_owned());
+    let name = text(pod, "/metadata/name").to_owned();
+    let start: Vec<String> = namespace.into_iter().chain([name]).collect();
+    let row = |container: Option<String>, cpu, memory| {
+        let mut cells = start.clone();
+        cells.extend(container);
+        cells.extend([shown_cpu(cpu), shown_memory(memory)]);
+        Row { cpu, memory, cells }
+    };
+    let all = list(pod, "/containers").iter().map(usage);
+    if of_containers {
+        return all
+            .map(|(container, cpu, memory)| row(Some(container), cpu, memory))
+            .collect();
+    }
+    let (cpu, memory) = all.fold((0, 0), |(cpu, memory), (_, more_cpu, more_memory)| {
+        (cpu + more_cpu, memory + more_memory)
+    });
+    vec![row(None, cpu, memory)]
+}
+
+/// The pods that are meant.
+fn chosen(agent: &Agent, names: &[String], scope: Scope<'_>) -> Result<Vec<Value>, CliError> {
+    let wanted = Wanted {
+        resource: Resource::Object(Kind::Pod),
+        names: names.to_vec(),
+    };
+    let mut found = fetch(agent, &wanted, scope)?;
+    match found.errors.pop() {
+        None => Ok(found.objects),
+        Some(error) => Err(error),
+    }
 }
 
 /// Of a container: its name, billionths of a processor, bytes.
