@@ -80,6 +80,7 @@ fn root_pods_of_the_agent_do_what_their_manifests_say() {
     let scene = Scene::new(&node, &agent);
     let mut behaviours = pod_behaviours::all(&scene);
     behaviours.extend(objects());
+    behaviours.extend(places());
     behaviours.extend(volumes());
     if node.runtime == Runtime::Containerd {
         // What containerd 1.6 does not have; the names of the pods.
@@ -113,7 +114,6 @@ fn objects() -> Vec<Behaviour> {
         { "downwardAPI": { "items": [{ "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } }] } },
         { "serviceAccountToken": { "path": "token", "audience": "vault" } },
     ] } });
-    let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     vec![
         Behaviour {
             what: "a projected volume joins Secret, ConfigMap, Downward API and token",
@@ -159,6 +159,12 @@ fn objects() -> Vec<Behaviour> {
             ),
             check: Check::Phase("Succeeded"),
         },
+    ]
+}
+
+fn places() -> Vec<Behaviour> {
+    let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
+    vec![
         Behaviour {
             what: "in the host's network, podIP and hostIP are the host's",
             pod: judge(

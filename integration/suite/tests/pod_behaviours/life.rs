@@ -10,6 +10,7 @@ const SLEEP: &str = "sleep 1000 & wait";
 pub(crate) fn behaviours() -> Vec<Behaviour> {
     let mut all = starting();
     all.extend(probes());
+    all.extend(probes_of_servers());
     all.extend(ending());
     all.extend(never_starting());
     all
@@ -78,14 +79,16 @@ fn starting() -> Vec<Behaviour> {
     ]
 }
 
+/// A probe each second.
+fn probe(kind: &str, of: Value, more: &Value) -> Value {
+    let mut probe = json!({ kind: of, "periodSeconds": 1 });
+    for (key, value) in more.as_object().unwrap() {
+        probe[key] = value.clone();
+    }
+    probe
+}
+
 fn probes() -> Vec<Behaviour> {
-    let probe = |kind: &str, of: Value, more: Value| {
-        let mut probe = json!({ kind: of, "periodSeconds": 1 });
-        for (key, value) in more.as_object().unwrap() {
-            probe[key] = value.clone();
-        }
-        probe
-    };
     vec![
         Behaviour {
             what: "an exec probe that fails restarts its container",
@@ -93,7 +96,7 @@ fn probes() -> Vec<Behaviour> {
                 "alive",
                 SLEEP,
                 &json!({ "main": {
-                    "livenessProbe": probe("exec", json!({ "command": ["false"] }), json!({ "failureThreshold": 1 })),
+                    "livenessProbe": probe("exec", json!({ "command": ["false"] }), &json!({ "failureThreshold": 1 })),
                 }}),
             ),
             check: Check::Status(|pod| first_container(pod)["restartCount"].as_u64() >= Some(1)),
@@ -105,7 +108,7 @@ fn probes() -> Vec<Behaviour> {
                 "exec httpd -f -p 8080 -h /tmp",
                 &json!({ "main": {
                     "lifecycle": { "postStart": { "exec": { "command": ["touch", "/tmp/index.html"] } } },
-                    "readinessProbe": probe("httpGet", json!({ "path": "/index.html", "port": 8080 }), json!({})),
+                    "readinessProbe": probe("httpGet", json!({ "path": "/index.html", "port": 8080 }), &json!({})),
                 }}),
             ),
             check: Check::Ready,
@@ -116,11 +119,30 @@ fn probes() -> Vec<Behaviour> {
                 "late",
                 "sleep 2; exec httpd -f -p 9000 -h /tmp",
                 &json!({ "main": {
-                    "startupProbe": probe("tcpSocket", json!({ "port": 9000 }), json!({ "failureThreshold": 100 })),
+                    "startupProbe": probe("tcpSocket", json!({ "port": 9000 }), &json!({ "failureThreshold": 100 })),
                 }}),
             ),
             check: Check::Status(|pod| first_container(pod)["started"] == true && is_ready(pod)),
         },
+        Behaviour {
+            what: "a container whose probe fails is not ready",
+            pod: server(
+                "unready",
+                SLEEP,
+                &json!({ "main": {
+                    "readinessProbe": probe("tcpSocket", json!({ "port": 9000 }), &json!({})),
+                }}),
+            ),
+            check: Check::Status(|pod| {
+                pod["status"]["phase"] == "Running" && first_container(pod)["ready"] == false
+            }),
+        },
+    ]
+}
+
+/// By protocols that busybox does not speak.
+fn probes_of_servers() -> Vec<Behaviour> {
+    vec![
         Behaviour {
             what: "a gRPC probe makes a container ready",
             pod: server(
@@ -129,7 +151,7 @@ fn probes() -> Vec<Behaviour> {
                 &json!({ "main": {
                     "image": "registry.k8s.io/carpel-test/health:1",
                     "command": ["/health"],
-                    "readinessProbe": probe("grpc", json!({ "port": 9000 }), json!({})),
+                    "readinessProbe": probe("grpc", json!({ "port": 9000 }), &json!({})),
                 }}),
             ),
             check: Check::Ready,
@@ -142,23 +164,10 @@ fn probes() -> Vec<Behaviour> {
                 &json!({ "main": {
                     "image": "registry.k8s.io/carpel-test/health:1",
                     "command": ["/health"],
-                    "readinessProbe": probe("httpGet", json!({ "port": 9443, "scheme": "HTTPS" }), json!({})),
+                    "readinessProbe": probe("httpGet", json!({ "port": 9443, "scheme": "HTTPS" }), &json!({})),
                 }}),
             ),
             check: Check::Ready,
-        },
-        Behaviour {
-            what: "a container whose probe fails is not ready",
-            pod: server(
-                "unready",
-                SLEEP,
-                &json!({ "main": {
-                    "readinessProbe": probe("tcpSocket", json!({ "port": 9000 }), json!({})),
-                }}),
-            ),
-            check: Check::Status(|pod| {
-                pod["status"]["phase"] == "Running" && first_container(pod)["ready"] == false
-            }),
         },
     ]
 }
