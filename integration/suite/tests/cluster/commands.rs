@@ -8,12 +8,13 @@ use std::time::Duration;
 use carpel_integration::cluster::Cluster;
 use carpel_integration::node::Node;
 use carpel_integration::request::BUSYBOX;
-use carpel_integration::table::{Table, Verdict, expect};
+use carpel_integration::table::{Verdict, expect};
 use carpel_integration::wait::try_for;
 use serde_json::{Value, json};
 
 use crate::pod_behaviours::manifest::server;
 use crate::pod_behaviours::scene::first_container;
+use crate::rows::{self, Look};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -37,17 +38,10 @@ fn root_kubectl_reaches_containers_through_the_api_server() {
             first_container(pod)["ready"] == true
         })
         .unwrap();
-    let mut table = Table::default();
-    for (what, look) in ROWS {
-        table.row(what, look(&node, &cluster));
-    }
-    table.finish();
-    cluster.remove_all();
+    rows::show(&node, &cluster, &ROWS);
     drop(cluster);
     node.finish();
 }
-
-type Look = fn(&Node, &Cluster<'_>) -> Verdict;
 
 const ROWS: [(&str, Look); 15] = [
     ("kubectl exec tells output, errors and the exit code", exec),

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use carpel_integration::cluster::Cluster;
 use carpel_integration::node::Node;
-use carpel_integration::table::{Table, Verdict, expect};
+use carpel_integration::table::{Verdict, expect};
 use carpel_integration::wait::try_for;
 use serde_json::{Value, json};
 
 use crate::node::becomes;
 use crate::pod_behaviours::manifest::server;
 use crate::pod_behaviours::scene::{first_container, is_ready};
+use crate::rows::{self, Look};
 
 /// One processor has the whole cluster here.
 const SOON: Duration = Duration::from_secs(180);
@@ -39,16 +40,9 @@ fn root_limits_change_and_a_short_node_evicts() {
     let Some(cluster) = Cluster::start(&node, &json!({})) else {
         return;
     };
-    let mut table = Table::default();
-    for (what, look) in ROWS {
-        table.row(what, look(&node, &cluster));
-    }
-    table.finish();
-    cluster.remove_all();
+    rows::show(&node, &cluster, &ROWS);
     drop(cluster);
 }
-
-type Look = fn(&Node, &Cluster<'_>) -> Verdict;
 
 const ROWS: [(&str, Look); 5] = [
     ("resources of a pod as a whole are its cgroup's", whole_pod),

@@ -18,4 +18,5 @@ mod objects;
 mod pod_behaviours;
 mod pods;
 mod pressure;
+mod rows;
 mod volumes;

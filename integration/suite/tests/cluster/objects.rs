@@ -7,12 +7,13 @@ use std::time::Duration;
 use carpel_integration::cluster::Cluster;
 use carpel_integration::node::Node;
 use carpel_integration::request::BUSYBOX;
-use carpel_integration::table::{Table, Verdict, expect};
+use carpel_integration::table::{Verdict, expect};
 use carpel_integration::wait::try_for;
 use serde_json::{Value, json};
 
 use crate::pod_behaviours::manifest::{judge, server};
 use crate::pod_behaviours::scene::{first_container, is_ready};
+use crate::rows::{self, Look};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -30,17 +31,10 @@ fn root_objects_of_a_cluster_come_to_life_on_the_node() {
     let Some(cluster) = Cluster::start(&node, &json!({})) else {
         return;
     };
-    let mut table = Table::default();
-    for (what, look) in ROWS {
-        table.row(what, look(&node, &cluster));
-    }
-    table.finish();
-    cluster.remove_all();
+    rows::show(&node, &cluster, &ROWS);
     drop(cluster);
     node.finish();
 }
-
-type Look = fn(&Node, &Cluster<'_>) -> Verdict;
 
 const ROWS: [(&str, Look); 10] = [
     (

@@ -5,13 +5,14 @@ use std::time::Duration;
 use carpel_integration::cluster::Cluster;
 use carpel_integration::node::Node;
 use carpel_integration::request::BUSYBOX;
-use carpel_integration::table::{Table, Verdict, expect};
+use carpel_integration::table::{Verdict, expect};
 use carpel_integration::wait::try_for;
 use serde_json::json;
 
 use crate::node::becomes;
 use crate::pod_behaviours::manifest::{judge, server};
 use crate::pod_behaviours::scene::{first_container, is_ready};
+use crate::rows::{self, Look};
 
 /// The kubelet looks at its disks each ten seconds, and Carpel measures what containers write as often.
 const SOON: Duration = Duration::from_secs(90);
@@ -40,27 +41,12 @@ fn root_a_full_disk_is_made_free() {
     let Some(cluster) = Cluster::start(&node, &settings) else {
         return;
     };
-    let mut table = Table::default();
-    for (what, look) in ROWS {
-        table.row(what, look(&node, &cluster));
-    }
-    table.row(
-        "an image that no pod has used for imageMaximumGCAge is removed, others are not",
-        old_image(&node, &cluster),
-    );
-    table.row(
-        "the kubelet removes containers and sandboxes of deleted pods by itself",
-        collection(&node, &cluster),
-    );
-    table.finish();
-    cluster.remove_all();
+    rows::show(&node, &cluster, &ROWS);
     drop(cluster);
     node.finish();
 }
 
-type Look = fn(&Node, &Cluster<'_>) -> Verdict;
-
-const ROWS: [(&str, Look); 4] = [
+const ROWS: [(&str, Look); 6] = [
     (
         "a container beyond its ephemeral-storage is evicted",
         container_limit,
@@ -74,6 +60,14 @@ const ROWS: [(&str, Look); 4] = [
         disk_pressure,
     ),
     ("the node has no DiskPressure afterwards", relief),
+    (
+        "an image that no pod has used for imageMaximumGCAge is removed, others are not",
+        old_image,
+    ),
+    (
+        "the kubelet removes containers and sandboxes of deleted pods by itself",
+        collection,
+    ),
 ];
 
 /// Waits until a pod is evicted, with these words.
