@@ -30,10 +30,10 @@ expect() { # WHAT IS SHOULD
     fi
 }
 
-# Until the command succeeds, at most 15 s.
+# Until the command succeeds, at most a minute: what waits in vain fails by what it expects then.
 within() {
     local try
-    for try in $(seq 150); do
+    for try in $(seq 600); do
         if "$@" >/dev/null 2>&1; then return 0; fi
         sleep 0.1
     done
@@ -117,12 +117,22 @@ run() {
 
 tell() {
     status=$?
-    if [ "$status" != 0 ]; then
-        echo "the daemon and crictl said:"
-        tail -n 80 "$work/daemon.log" "$work/crictl.log" || true
-    fi
+    [ "$status" != 0 ] || return 0
+    echo "the daemon and crictl said:"
+    tail -n 80 "$work/daemon.log" "$work/crictl.log" || true
+    # A command that no expectation is about has failed.
+    [ -z "$broken" ] || result "$broken"
 }
+set -E
+broken=
+trap 'broken="${FUNCNAME[0]:-the script}, line $LINENO: $BASH_COMMAND"' ERR
 trap tell EXIT
+
+# result [WHY]: the line that is counted; WHY a run ended early.
+result() {
+    [ -z "${1:-}" ] || { failed=$((failed + 1)); echo "FAILED: $1"; }
+    echo "test result: $([ "$failed" = 0 ] && echo ok || echo FAILED). $passed passed; $failed failed; 0 ignored; pods on $(uname -r)"
+}
 
 # end: stops the daemon and says what the expectations have come to.
 end() {
@@ -130,6 +140,7 @@ end() {
     local status=0
     wait "$daemon" || status=$?
     expect "status of the daemon after SIGTERM" "$status" 0
-    echo "test result: $([ "$failed" = 0 ] && echo ok || echo FAILED). $passed passed; $failed failed; 0 ignored; pods on $(uname -r)"
+    trap - ERR
+    result
     [ "$failed" = 0 ]
 }

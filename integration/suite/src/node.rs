@@ -204,7 +204,7 @@ impl Node {
     pub fn kill_daemon(&self) {
         let pid = self.daemon_pid();
         self.signal("KILL", pid);
-        wait_for("the killed daemon's end", Duration::from_secs(10), || {
+        wait_for("the killed daemon's end", Duration::from_secs(60), || {
             (!self.is_running(pid)).then_some(())
         });
     }
