@@ -9,12 +9,12 @@ pub enum SeccompError {
         /// Where it is asked for.
         field: String,
     },
-    /// No call would ever reach the listener.
-    #[error("{field}: no entry has the action SCMP_ACT_NOTIFY")]
-    Listener {
-        /// What is there for nothing.
-        field: &'static str,
-    },
+    /// The kernel takes the flag only with a listener (seccomp(2)).
+    #[error("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: no entry has the action SCMP_ACT_NOTIFY")]
+    WaitForNothing,
+    /// OCI config-linux.md: it must not be set then.
+    #[error("listenerMetadata: without listenerPath there is nobody to tell it to")]
+    MetadataForNobody,
     /// A listener's place is a path of the host.
     #[error("listenerPath: {path:?} is not an absolute path")]
     ListenerPath {

@@ -20,21 +20,18 @@ pub(super) fn is_wanted(profile: &LinuxSeccomp) -> Result<bool, SeccompError> {
     let waits = flags.into_iter().any(|flag| {
         *flag == oci_spec::runtime::LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv
     });
-    let given = [
-        (profile.listener_path().is_some(), "listenerPath"),
-        (profile.listener_metadata().is_some(), "listenerMetadata"),
-        (waits, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"),
-    ];
     match (field, profile.listener_path()) {
         (Some(field), None) => Err(SeccompError::Notify { field }),
         (Some(_), Some(path)) if !path.is_absolute() => Err(SeccompError::ListenerPath {
             path: path.display().to_string(),
         }),
         (Some(_), Some(_)) => Ok(true),
-        (None, _) => match given.into_iter().find(|(is_given, _)| *is_given) {
-            Some((_, field)) => Err(SeccompError::Listener { field }),
-            None => Ok(false),
-        },
+        (None, _) if waits => Err(SeccompError::WaitForNothing),
+        (None, None) if profile.listener_metadata().is_some() => {
+            Err(SeccompError::MetadataForNobody)
+        }
+        // A listener that is never needed is not asked for: as runc has it.
+        (None, _) => Ok(false),
     }
 }
 
