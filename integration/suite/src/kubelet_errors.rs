@@ -213,8 +213,13 @@ const OF_OTHERS: &[Explanation] = &[
         "a machine with too much to do for the API server or the kubelet",
         &[
             &["Failed to update lease"],
+            &["Failed to ensure lease exists", "Client.Timeout"],
             &["Housekeeping took longer than expected"],
         ],
+    ),
+    by_name(
+        "an API server that ended in the middle of an answer",
+        &[&["Unexpected error when reading response body", "request.go"]],
     ),
     by_name(
         "a machine whose cgroup v2 has no cpuset",
