@@ -56,6 +56,31 @@ pub(super) enum CliError {
     },
     #[error("a container name must be specified for pod {pod}, choose one of: {names:?}")]
     WhichContainer { pod: String, names: Vec<String> },
+    #[error("container {container:?} is not in pod {pod:?}, which has: {all}")]
+    NoSuchContainer {
+        container: String,
+        pod: String,
+        all: String,
+    },
+    #[error("container {container:?} in pod {pod:?} is waiting to start: {reason}")]
+    NotStarted {
+        container: String,
+        pod: String,
+        reason: String,
+    },
+    #[error("pod {pod:?} does not run: its phase is {phase}")]
+    PodNotRunning { pod: String, phase: String },
+    #[error(
+        "--selector asks the agent, and a socket of a runtime alone is given: name --agent-socket too"
+    )]
+    NoAgent,
+    #[error(
+        "you are attempting to follow {count} log streams, but maximum allowed concurrency is {limit}, use --max-log-requests to increase the limit"
+    )]
+    TooManyLogs { count: usize, limit: usize },
+    /// What was wrong with each is printed already.
+    #[error("{count} of the logs cannot be read")]
+    SomeLogs { count: usize },
     #[error("container {id} has no log file")]
     NoLog { id: String },
     #[error(transparent)]

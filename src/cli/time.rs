@@ -44,6 +44,15 @@ pub(super) fn since(text: &str) -> Result<Since, String> {
     }
 }
 
+/// A point in time as RFC 3339 has it.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn at(text: &str) -> Result<Since, String> {
+    let at = rfc3339(text).map(Since::At);
+    at.ok_or_else(|| "a time as 2026-01-02T15:04:05Z".to_owned())
+}
+
 /// A duration as Go writes it: `1h30m`, `500ms`, `1.5s`; a bare number is seconds.
 ///
 /// # Errors

@@ -120,6 +120,19 @@ impl<'a> Agent<'a> {
             .unwrap()
     }
 
+    /// Runs `carpel` with its standard output in a pipe, and does not wait for its end.
+    #[must_use]
+    pub fn spawn(&self, words: &[&str]) -> Child {
+        self.node
+            .command(self.node.variable("NODE_CARPEL"))
+            .env("CARPEL_AGENT_SOCKET", &self.socket)
+            .env("CARPEL_SOCKET", &self.node.socket)
+            .args(words)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
     /// Runs `carpel`, which must succeed, and gives its standard output.
     #[must_use]
     pub fn ask(&self, words: &[&str]) -> String {

@@ -5,10 +5,14 @@
     reason = "a test says what went wrong by panicking"
 )]
 
+use std::io::{BufRead, BufReader};
+use std::time::Duration;
+
 use carpel_integration::agent::Agent;
 use carpel_integration::node::Node;
 use carpel_integration::registry::write as write_file;
 use carpel_integration::request::BUSYBOX;
+use carpel_integration::wait::wait_for;
 use serde_json::{Value, json};
 
 /// A pod that sleeps, of a tier.
@@ -131,6 +135,201 @@ fn root_what_would_change_is_told_without_a_change() {
     let mut both: Vec<&str> = both.split_whitespace().collect();
     both.sort_unstable();
     assert_eq!(both, ["default", "other"]);
+    agent.tell(&["delete", "pods", "--all", "-A"]);
+    agent.assert_nothing_left();
+    drop(agent);
+    node.finish();
+}
+
+/// Pods of two containers and one to begin with, one in another namespace, and one whose image is nowhere.
+fn apply_talkers(agent: &Agent<'_>) {
+    let container = |name: &str, script: &str| json!({ "name": name, "image": BUSYBOX, "command": ["sh", "-c", script] });
+    let talker = |name: &str, namespace: &str, words: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "namespace": namespace, "labels": { "app": "talk" } },
+            "spec": {
+                "terminationGracePeriodSeconds": 0,
+                "initContainers": [container("setup", "echo set up")],
+                "containers": [
+                    container("main", &format!("for it in {words}; do echo $it; done; sleep 1000")),
+                    container("log", "echo beside; sleep 1000"),
+                ],
+            },
+        })
+    };
+    let mut pod = pod("lost", "none");
+    pod["spec"]["containers"][0]["image"] = json!("registry.example.com/none:1");
+    pod["spec"]["containers"][0]["imagePullPolicy"] = json!("Never");
+    for pod in [
+        talker("front", "default", "one two three"),
+        talker("back", "default", "four"),
+        talker("front", "other", "five"),
+        pod,
+    ] {
+        agent.apply(&pod.to_string());
+    }
+    agent.wait_until_ready("front");
+    agent.wait_until_ready("back");
+    let ready = ["wait", "pod/front", "-n", "other", "--for=condition=Ready"];
+    agent.tell(&ready);
+    drop(agent.wait_for_reason("lost", "ErrImageNeverPull"));
+}
+
+/// What is said on stderr by a command that must fail.
+fn refusal(agent: &Agent<'_>, words: &[&str]) -> String {
+    let output = agent.run(words);
+    assert_eq!(output.status.code(), Some(1), "{words:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn root_logs_are_chosen_and_printed_as_kubectl_does() {
+    let Some(node) = Node::start() else { return };
+    let Some(agent) = Agent::start(&node) else {
+        return;
+    };
+    apply_talkers(&agent);
+
+    // Lines are there when a container has written them, which may be a moment after it is ready.
+    wait_for("the last of its words", Duration::from_secs(20), || {
+        let said = agent.ask(&["logs", "front", "-c", "main"]);
+        (said == "one\ntwo\nthree\n").then_some(())
+    });
+    let first = agent.run(&["logs", "pod/front"]);
+    assert_eq!(first.stdout, b"one\ntwo\nthree\n");
+    assert_eq!(
+        String::from_utf8_lossy(&first.stderr),
+        "Defaulted container \"main\" out of: main, log, setup (init)\n"
+    );
+    let other = ["logs", "-n", "other", "front", "-c", "main"];
+    assert_eq!(agent.ask(&other), "five\n");
+    let all = ["logs", "front", "--all-containers", "--prefix", "--tail=1"];
+    assert_eq!(
+        agent.ask(&all),
+        "[pod/front/setup] set up\n[pod/front/main] three\n[pod/front/log] beside\n"
+    );
+    let selected = ["logs", "-l", "app=talk", "-c", "main", "--prefix"];
+    assert_eq!(
+        agent.ask(&selected),
+        "[pod/back/main] four\n[pod/front/main] one\n[pod/front/main] two\n[pod/front/main] three\n"
+    );
+    let few = ["logs", "pod/front", "-c", "main", "--limit-bytes=6"];
+    assert_eq!(agent.ask(&few), "one\ntw");
+    let none = ["logs", "front", "-c", "main", "--since-time"];
+    let later = [&none[..], &["2100-01-01T00:00:00Z"]].concat();
+    assert_eq!(agent.ask(&later), "");
+    let earlier = [&none[..], &["2020-01-01T00:00:00Z"]].concat();
+    assert_eq!(agent.ask(&earlier), "one\ntwo\nthree\n");
+
+    let said = refusal(&agent, &["logs", "front", "-c", "none"]);
+    assert!(said.contains("main, log, setup (init)"), "{said}");
+    let said = refusal(&agent, &["logs", "lost"]);
+    assert!(
+        said.contains("waiting to start: ErrImageNeverPull"),
+        "{said}"
+    );
+    let nobody = agent.run(&["logs", "-l", "app=nobody"]);
+    assert!(nobody.status.success() && nobody.stdout.is_empty());
+    let said = String::from_utf8(nobody.stderr).unwrap();
+    assert_eq!(said, "No resources found in default namespace.\n");
+    // One that is lost does not hide the others.
+    let some = agent.run(&["logs", "-l", "", "-c", "main", "--tail=1"]);
+    assert_eq!(some.status.code(), Some(1));
+    assert_eq!(some.stdout, b"four\nthree\n");
+
+    let follow = ["logs", "-f", "-l", "app=talk", "--all-containers"];
+    let said = refusal(&agent, &[&follow[..], &["--max-log-requests=3"]].concat());
+    assert!(said.contains("maximum allowed concurrency is 3"), "{said}");
+    let ended = ["logs", "-f", "front", "-c", "setup"];
+    assert_eq!(agent.ask(&ended), "set up\n");
+
+    agent.tell(&["delete", "pods", "--all", "-A"]);
+    agent.assert_nothing_left();
+    drop(agent);
+    node.finish();
+}
+
+#[test]
+fn root_logs_of_several_containers_are_followed_at_once() {
+    let Some(node) = Node::start() else { return };
+    let Some(agent) = Agent::start(&node) else {
+        return;
+    };
+    // Each waits for the other's word, so that following one after the other would never end.
+    let turn = |mine: &str, other: &str| {
+        let script = format!(
+            "echo {mine}; touch /turns/{mine}; until test -e /turns/{other}-seen; do sleep 0.05; done"
+        );
+        json!({
+            "name": mine, "image": BUSYBOX, "command": ["sh", "-c", script],
+            "volumeMounts": [{ "name": "turns", "mountPath": "/turns" }],
+        })
+    };
+    let turns = node.work.join("turns");
+    std::fs::create_dir(&turns).unwrap();
+    let mut pod = pod("turns", "none");
+    pod["spec"]["restartPolicy"] = json!("Never");
+    pod["spec"]["volumes"] = json!([{ "name": "turns", "hostPath": { "path": turns } }]);
+    pod["spec"]["containers"] = json!([turn("a", "b"), turn("b", "a")]);
+    agent.apply(&pod.to_string());
+    agent.wait_until_ready("turns");
+    let mut reader = agent.spawn(&["logs", "-f", "turns", "--all-containers", "--prefix"]);
+    let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines();
+    for _container in 0..2 {
+        let line = lines.next().unwrap().unwrap();
+        let name = line.chars().last().unwrap();
+        assert_eq!(line, format!("[pod/turns/{name}] {name}"));
+        std::fs::write(turns.join(format!("{name}-seen")), "").unwrap();
+    }
+    assert!(lines.next().is_none());
+    assert!(reader.wait().unwrap().success());
+    agent.delete("turns");
+    agent.assert_nothing_left();
+    drop(agent);
+    node.finish();
+}
+
+#[test]
+fn root_commands_and_ports_go_into_pods_as_kubectl_has_it() {
+    let Some(node) = Node::start() else { return };
+    let Some(agent) = Agent::start(&node) else {
+        return;
+    };
+    apply_talkers(&agent);
+    let host = ["exec", "--sync", "pod/front", "--", "hostname"];
+    let said = agent.run(&host);
+    assert_eq!(said.stdout, b"front\n");
+    assert_eq!(
+        String::from_utf8_lossy(&said.stderr),
+        "Defaulted container \"main\" out of: main, log, setup (init)\n"
+    );
+    let address = |namespace: &str| {
+        let words = [
+            "get",
+            "pod",
+            "front",
+            "-o",
+            "jsonpath={.status.podIP}",
+            "-n",
+        ];
+        agent.ask(&[&words[..], &[namespace]].concat())
+    };
+    for namespace in ["default", "other"] {
+        let words = [
+            "exec", "--sync", "-q", "-n", namespace, "front", "--", "hostname", "-i",
+        ];
+        let said = agent.run(&words);
+        assert_eq!(
+            String::from_utf8_lossy(&said.stdout).trim(),
+            address(namespace)
+        );
+        assert!(said.stderr.is_empty());
+    }
+    let said = refusal(&agent, &["exec", "lost", "--", "true"]);
+    assert!(said.contains("waiting to start"), "{said}");
+    let said = refusal(&agent, &["exec", "-n", "none", "pod/front", "--", "true"]);
+    assert!(said.contains("pod/front"), "{said}");
     agent.tell(&["delete", "pods", "--all", "-A"]);
     agent.assert_nothing_left();
     drop(agent);

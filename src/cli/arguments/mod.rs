@@ -2,6 +2,7 @@
 
 mod image;
 mod kubernetes;
+mod logs;
 mod network;
 mod pods;
 
@@ -13,6 +14,7 @@ use crate::config::{LogFilter, LogFormat};
 
 pub(super) use image::*;
 pub(super) use kubernetes::*;
+pub(super) use logs::*;
 pub(super) use network::*;
 pub(super) use pods::*;
 
@@ -49,7 +51,7 @@ pub(in crate::cli) enum Command {
     Stats(StatsArguments),
     /// Print what happens to pods and containers, as it happens
     Events(EventsArguments),
-    /// Print what a container has written
+    /// Print what containers have written
     Logs(LogsArguments),
     /// Make pods, Secrets, ConfigMaps and service accounts be what Kubernetes manifests say
     Apply(ApplyArguments),

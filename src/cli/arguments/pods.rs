@@ -2,13 +2,15 @@
 //!
 //! Wherever a CONTAINER or POD is asked for, its id, its name or an unambiguous beginning of one of them will do.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use carpel_agent::manifest::DEFAULT_NAMESPACE;
 use clap::{Args, ValueEnum};
 
-use super::{DaemonAddress, TableOrJson, TextOrJson};
+use super::{DaemonAddress, TableOrJson, TextOrJson, socket_path};
 use crate::cli::pods::port_forward::PortPair;
-use crate::cli::time::{self, Since};
+use crate::cli::time;
 
 /// How lists are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -153,10 +155,28 @@ pub(in crate::cli) struct InspectContainerArguments {
     pub(in crate::cli) daemon: DaemonAddress,
 }
 
+/// Whose pod a name means.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PodScope {
+    /// The pod's namespace [default: default for pods of manifests and pod/NAME, else any]
+    #[arg(long, short, value_name = "NAMESPACE")]
+    pub(in crate::cli) namespace: Option<String>,
+    /// The agent's socket [default: agent.sock in the run directory of the configuration file]
+    #[arg(long, env = "CARPEL_AGENT_SOCKET", value_name = "PATH", value_parser = socket_path)]
+    pub(in crate::cli) agent_socket: Option<PathBuf>,
+}
+
+impl PodScope {
+    /// Where a name is looked for first.
+    pub(in crate::cli) fn name(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
+    }
+}
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ExecArguments {
     /// Pass on standard input
-    #[arg(long, short)]
+    #[arg(long, short, visible_alias = "stdin")]
     pub(in crate::cli) interactive: bool,
     /// Give the command a terminal
     #[arg(long, short)]
@@ -176,12 +196,17 @@ pub(in crate::cli) struct ExecArguments {
         requires = "sync"
     )]
     pub(in crate::cli) output: TextOrJson,
+    /// Do not say which container is taken if none is named
+    #[arg(long, short)]
+    pub(in crate::cli) quiet: bool,
+    #[command(flatten)]
+    pub(in crate::cli) scope: PodScope,
     #[command(flatten)]
     pub(in crate::cli) daemon: DaemonAddress,
     /// Which container of the pod, if it has several
     #[arg(long = "container", short = 'c', value_name = "NAME")]
     pub(in crate::cli) of_pod: Option<String>,
-    /// The container, by id, name, POD/NAME or a beginning of one; or a pod
+    /// A pod, as NAME or pod/NAME; or a container, by id, name, POD/NAME or a beginning of one
     #[arg(value_name = "CONTAINER|POD")]
     pub(in crate::cli) container: String,
     /// The command and its arguments
@@ -199,10 +224,24 @@ pub(in crate::cli) struct AttachArguments {
     /// Do not pass on standard input
     #[arg(long)]
     pub(in crate::cli) no_stdin: bool,
+    /// As for kubectl: input is passed on anyway, to a container that takes it
+    #[arg(long, short = 'i', conflicts_with = "no_stdin")]
+    pub(in crate::cli) stdin: bool,
+    /// As for kubectl: a container that was made with a terminal has it anyway
+    #[arg(long, short)]
+    pub(in crate::cli) tty: bool,
+    /// Do not say which container is taken if none is named
+    #[arg(long, short)]
+    pub(in crate::cli) quiet: bool,
+    #[command(flatten)]
+    pub(in crate::cli) scope: PodScope,
     #[command(flatten)]
     pub(in crate::cli) daemon: DaemonAddress,
-    /// The container, by id, name, POD/NAME or a beginning of one
-    #[arg(value_name = "CONTAINER")]
+    /// Which container of the pod, if it has several
+    #[arg(long = "container", short = 'c', value_name = "NAME")]
+    pub(in crate::cli) of_pod: Option<String>,
+    /// A pod, as NAME or pod/NAME; or a container, by id, name, POD/NAME or a beginning of one
+    #[arg(value_name = "CONTAINER|POD")]
     pub(in crate::cli) container: String,
 }
 
@@ -212,40 +251,15 @@ pub(in crate::cli) struct PortForwardArguments {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub(in crate::cli) listen: std::net::IpAddr,
     #[command(flatten)]
+    pub(in crate::cli) scope: PodScope,
+    #[command(flatten)]
     pub(in crate::cli) daemon: DaemonAddress,
-    /// The pod, by id, name, NAMESPACE/NAME or a beginning of one
+    /// The pod, as pod/NAME, or by id, name, NAMESPACE/NAME or a beginning of one
     #[arg(value_name = "POD")]
     pub(in crate::cli) pod: String,
     /// A port of the pod, with a port of this machine before it if that is another; :REMOTE takes any that is free
     #[arg(value_name = "[LOCAL:]REMOTE", required = true)]
     pub(in crate::cli) ports: Vec<PortPair>,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct LogsArguments {
-    /// Go on until the container ends
-    #[arg(long, short)]
-    pub(in crate::cli) follow: bool,
-    /// The container of the same name that ran before this one
-    #[arg(long, short)]
-    pub(in crate::cli) previous: bool,
-    /// Only what is not older than this, as 10m or 2026-01-02T15:04:05Z
-    #[arg(long, value_name = "DURATION|TIME", value_parser = time::since)]
-    pub(in crate::cli) since: Option<Since>,
-    /// Only so many lines from the end
-    #[arg(long, value_name = "LINES")]
-    pub(in crate::cli) tail: Option<usize>,
-    /// Print the time before each line
-    #[arg(long, short)]
-    pub(in crate::cli) timestamps: bool,
-    #[command(flatten)]
-    pub(in crate::cli) daemon: DaemonAddress,
-    /// Which container of the pod, if it has several
-    #[arg(long = "container", short = 'c', value_name = "NAME")]
-    pub(in crate::cli) of_pod: Option<String>,
-    /// The container, by id, name, POD/NAME or a beginning of one; or a pod
-    #[arg(value_name = "CONTAINER|POD")]
-    pub(in crate::cli) container: String,
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Talking to the agent: the only file of these commands that does.
 
+use std::path::Path;
+
 use carpel_agent::client::{ApiClient, ApiError, Lines};
 use carpel_agent::manifest::Kind;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::cli::arguments::AgentAddress;
+use crate::cli::arguments::{AgentAddress, ConfigFile};
 use crate::cli::error::CliError;
 use crate::config::Config;
 
@@ -18,9 +20,14 @@ pub(super) struct Agent {
 impl Agent {
     /// The agent that the command line means.
     pub(super) fn of(address: &AgentAddress) -> Result<Self, CliError> {
-        let socket = match &address.agent_socket {
-            Some(socket) => socket.clone(),
-            None => Config::read_or_default(address.file.path.as_deref())?.agent_socket_path(),
+        Self::at(address.agent_socket.as_deref(), &address.file)
+    }
+
+    /// The agent at a socket, or at that of the configuration file.
+    pub(super) fn at(socket: Option<&Path>, file: &ConfigFile) -> Result<Self, CliError> {
+        let socket = match socket {
+            Some(socket) => socket.to_owned(),
+            None => Config::read_or_default(file.path.as_deref())?.agent_socket_path(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

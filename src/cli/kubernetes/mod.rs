@@ -16,6 +16,7 @@ pub(super) mod get_format;
 pub(super) mod json_path;
 mod json_path_parser;
 mod manifests;
+pub(super) mod named_pod;
 mod pod_status;
 mod resource;
 pub(super) mod run_agent;

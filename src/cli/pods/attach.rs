@@ -1,8 +1,8 @@
 //! `carpel attach`: the input and output of a container that runs.
 
 use super::exec::exit_with;
-use super::find;
 use super::session::{self, Joining, Outcome};
+use super::target::Target;
 use crate::cli::arguments::AttachArguments;
 use crate::cli::endpoint::{self, Daemon};
 use crate::cli::error::CliError;
@@ -13,7 +13,14 @@ use crate::streaming::client::{Command, CommandEnd};
 /// Whether the container has a terminal, and whether it takes input, is what it was made with.
 pub(in crate::cli) fn run(arguments: &AttachArguments) -> Result<(), CliError> {
     let daemon = Daemon::of(&arguments.daemon)?;
-    let container = find::container(&daemon, &arguments.container)?;
+    let target = Target {
+        address: &arguments.daemon,
+        scope: &arguments.scope,
+        word: &arguments.container,
+        own: arguments.of_pod.as_deref(),
+        is_quiet: arguments.quiet,
+    };
+    let container = target.container(&daemon)?;
     let details = daemon.wait(daemon.client().container_details(&container.id))?;
     let is_set = |name: &str| details.info["config"][name].as_bool().unwrap_or(false);
     let streams = StreamSelection {

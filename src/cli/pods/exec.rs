@@ -4,8 +4,8 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::find;
 use super::session::{self, Joining, Outcome};
+use super::target::Target;
 use crate::cli::arguments::{ExecArguments, TextOrJson};
 use crate::cli::endpoint::{self, Daemon};
 use crate::cli::error::CliError;
@@ -19,8 +19,14 @@ pub(in crate::cli) fn run<W: Write>(
     output: &mut Writer<W>,
 ) -> Result<(), CliError> {
     let daemon = Daemon::of(&arguments.daemon)?;
-    let container =
-        find::container_or_pods(&daemon, &arguments.container, arguments.of_pod.as_deref())?;
+    let target = Target {
+        address: &arguments.daemon,
+        scope: &arguments.scope,
+        word: &arguments.container,
+        own: arguments.of_pod.as_deref(),
+        is_quiet: arguments.quiet,
+    };
+    let container = target.container(&daemon)?;
     if arguments.sync {
         return run_to_the_end(&daemon, &container.id, arguments, output);
     }

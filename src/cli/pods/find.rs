@@ -25,31 +25,6 @@ pub(in crate::cli) struct Objects {
     pods: Vec<PodSummary>,
 }
 
-/// The container that is meant.
-pub(in crate::cli) fn container(daemon: &Daemon, word: &str) -> Result<ContainerSummary, CliError> {
-    match Objects::of(daemon)?.find(word, ObjectKind::Container)? {
-        Object::Container(container) => Ok(container),
-        Object::Pod(_) => Err(missing(word, ObjectKind::Container)),
-    }
-}
-
-/// The container that is meant where a pod may be named too: with `own`, a container of that pod; without, its only one.
-pub(in crate::cli) fn container_or_pods(
-    daemon: &Daemon,
-    word: &str,
-    own: Option<&str>,
-) -> Result<ContainerSummary, CliError> {
-    Objects::of(daemon)?.find_container(word, own)
-}
-
-/// The pod that is meant.
-pub(in crate::cli) fn pod(daemon: &Daemon, word: &str) -> Result<PodSummary, CliError> {
-    match Objects::of(daemon)?.find(word, ObjectKind::Pod)? {
-        Object::Pod(pod) => Ok(pod),
-        Object::Container(_) => Err(missing(word, ObjectKind::Pod)),
-    }
-}
-
 impl Objects {
     /// What the daemon has.
     pub(in crate::cli) fn of(daemon: &Daemon) -> Result<Self, CliError> {
@@ -82,7 +57,59 @@ impl Objects {
         Err(missing(word, kind))
     }
 
-    /// See [`container_or_pods`].
+    /// Only pods of one namespace, with their containers.
+    pub(in crate::cli) fn within(mut self, namespace: &str) -> Self {
+        self.pods.retain(|pod| pod.namespace == namespace);
+        let pods = &self.pods;
+        let is_within = |it: &ContainerSummary| pods.iter().any(|pod| pod.id == it.pod_id);
+        self.containers.retain(is_within);
+        self
+    }
+
+    /// The last sandbox of the pod of exactly this name.
+    pub(in crate::cli) fn pod_named(&self, namespace: &str, name: &str) -> Option<&PodSummary> {
+        let pods = self.pods.iter();
+        pods.filter(|pod| pod.namespace == namespace && pod.name == name)
+            .max_by_key(|pod| (pod.created_at, pod.attempt))
+    }
+
+    /// The last sandbox of a pod: namespace, name and uid.
+    pub(in crate::cli) fn sandbox_of(&self, key: PodKey<'_>) -> Option<&PodSummary> {
+        let pods = self.pods.iter();
+        pods.filter(|pod| key_of(pod) == key)
+            .max_by_key(|pod| (pod.created_at, pod.attempt))
+    }
+
+    /// The container of this name that was made last in a pod.
+    pub(in crate::cli) fn container_of(
+        &self,
+        key: PodKey<'_>,
+        name: &str,
+    ) -> Option<&ContainerSummary> {
+        let containers = self.containers.iter();
+        containers
+            .filter(|it| it.name == name && self.pod_key(&it.pod_id) == key)
+            .max_by_key(|it| (it.created_at, it.attempt))
+    }
+
+    /// All containers of a pod, the last one made of each name, in the order in which they were made.
+    pub(in crate::cli) fn containers_of(&self, pod: &PodSummary) -> Vec<&ContainerSummary> {
+        let mut last: HashMap<&str, &ContainerSummary> = HashMap::new();
+        let of_pod = self.containers.iter();
+        for container in of_pod.filter(|it| self.pod_key(&it.pod_id) == key_of(pod)) {
+            let made = |it: &ContainerSummary| (it.created_at, it.attempt);
+            let kept = last.entry(&container.name).or_insert(container);
+            if made(container) > made(kept) {
+                *kept = container;
+            }
+        }
+        let mut found: Vec<&ContainerSummary> = last.into_values().collect();
+        found.sort_by_key(|it| (it.created_at, &it.name));
+        found
+    }
+
+    /// The container that is meant where a pod may be named too: with `own`, a container of that pod; without, its only one,
+    /// or the only one that runs.
     pub(in crate::cli) fn find_container(
         &self,
         word: &str,
@@ -102,30 +129,27 @@ impl Objects {
                 _ => return Err(missing(word, ObjectKind::Any)),
             },
         };
-        let mut last: HashMap<&str, &ContainerSummary> = HashMap::new();
-        let of_pod = self
-            .containers
-            .iter()
-            .filter(|it| self.pod_key(&it.pod_id) == key_of(&pod));
-        for container in of_pod.filter(|it| own.is_none_or(|own| own == it.name)) {
-            let made = |it: &ContainerSummary| (it.created_at, it.attempt);
-            let kept = last.entry(&container.name).or_insert(container);
-            if made(container) > made(kept) {
-                *kept = container;
-            }
-        }
-        let mut found: Vec<&ContainerSummary> = last.into_values().collect();
-        found.sort_by(|a, b| a.name.cmp(&b.name));
+        self.choose(&pod, own)
+    }
+
+    /// A container of a pod.
+    pub(in crate::cli) fn choose(
+        &self,
+        pod: &PodSummary,
+        own: Option<&str>,
+    ) -> Result<ContainerSummary, CliError> {
+        let mut found = self.containers_of(pod);
+        found.retain(|it| own.is_none_or(|own| own == it.name));
         let mut running = found.iter().filter(|it| it.state == "running");
         if let (true, Some(container), None) = (found.len() > 1, running.next(), running.next()) {
             // Init containers have ended.
             return Ok((*container).clone());
         }
         match found.as_slice() {
-            [] => Err(missing(own.unwrap_or(word), ObjectKind::Container)),
+            [] => Err(missing(own.unwrap_or(&pod.name), ObjectKind::Container)),
             [container] => Ok((*container).clone()),
             several => Err(CliError::WhichContainer {
-                pod: pod.name,
+                pod: pod.name.clone(),
                 names: several.iter().map(|it| it.name.clone()).collect(),
             }),
         }
@@ -222,7 +246,8 @@ impl Objects {
     }
 }
 
-type PodKey<'a> = (&'a str, &'a str, &'a str);
+/// A pod in Kubernetes: namespace, name and uid.
+pub(in crate::cli) type PodKey<'a> = (&'a str, &'a str, &'a str);
 
 fn key_of(pod: &PodSummary) -> PodKey<'_> {
     (&pod.namespace, &pod.name, &pod.uid)
@@ -316,6 +341,22 @@ mod tests {
         assert!(of("front", Some("none")).is_err());
         let error = of("front", None).unwrap_err();
         assert!(error.contains("choose one of"), "{error}");
+    }
+
+    #[test]
+    fn a_namespace_leaves_out_the_pods_of_others() {
+        let mut all = objects();
+        all.pods[1].namespace = "other".to_owned();
+        let found = all.pod_named("default", "back").map(|pod| &*pod.id);
+        assert_eq!(found, Some("p2"));
+        assert_eq!(all.pod_named("default", "front"), None);
+        let key = ("default", "back", "uid-back");
+        let log = all.container_of(key, "log").map(|it| &*it.id);
+        assert_eq!(log, Some("d400"));
+        let all = all.within("default");
+        let web = all.find_container("web", None).map(|it| it.id);
+        assert_eq!(web.ok().as_deref(), Some("d300"));
+        assert!(all.find("front", ObjectKind::Pod).is_err());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What runs on this node: `carpel pods`, `ps`, `inspect` and their kin. One file per command; `find` turns what somebody
-//! has written into the container or pod that is meant.
+//! What runs on this node: `carpel pods`, `ps`, `inspect` and their kin. One file per command; `target` and `find` turn
+//! what somebody has written into the container or pod that is meant.
 
 pub(super) mod attach;
 pub(super) mod events;
@@ -13,3 +13,4 @@ pub(super) mod ps;
 mod session;
 pub(super) mod stats;
 pub(super) mod style;
+mod target;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::find;
+use super::target::Target;
 use crate::cli::arguments::PortForwardArguments;
 use crate::cli::endpoint::{self, Daemon};
 use crate::cli::error::CliError;
@@ -52,7 +52,14 @@ pub(in crate::cli) fn run<W: Write>(
     output: &mut Writer<W>,
 ) -> Result<(), CliError> {
     let daemon = Daemon::of(&arguments.daemon)?;
-    let pod = find::pod(&daemon, &arguments.pod)?;
+    let target = Target {
+        address: &arguments.daemon,
+        scope: &arguments.scope,
+        word: &arguments.pod,
+        own: None,
+        is_quiet: true,
+    };
+    let pod = target.pod(&daemon)?;
     let url = daemon.wait(daemon.client().port_forward_url(&pod.id))?;
     let trusted = endpoint::trusted_server(&url, &arguments.daemon)?;
     daemon.wait(async {

@@ -188,7 +188,7 @@ impl Lines {
     }
 }
 
-/// Waits for changes in a directory.
+/// Waits for changes in the directories of logs.
 #[derive(Debug)]
 pub(super) struct Watch {
     /// None where the host has no more watches to give: then it is only looked at from time to time.
@@ -196,15 +196,16 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Of the directory of a log.
-    pub(super) fn of(path: &Path) -> Self {
-        let folder = path.parent().unwrap_or(path);
+    /// Of the directories of these logs.
+    pub(super) fn of<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
         let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK);
         let flags = inotify::WatchFlags::MODIFY
             | inotify::WatchFlags::CREATE
             | inotify::WatchFlags::MOVED_TO;
         let inotify = inotify.and_then(|inotify| {
-            inotify::add_watch(&inotify, folder, flags)?;
+            for path in paths {
+                inotify::add_watch(&inotify, path.parent().unwrap_or(path), flags)?;
+            }
             Ok(inotify)
         });
         Self {
@@ -300,7 +301,7 @@ mod tests {
         let mut lines = Lines::open(&path, None).unwrap();
         assert!(!lines.has_begun());
         assert!(read(&mut lines).is_empty());
-        let watch = Watch::of(&path);
+        let watch = Watch::of([path.as_path()]);
         append(&path, "one\n");
         assert!(watch.wait());
         assert_eq!(read(&mut lines), ["one"]);

@@ -37,12 +37,23 @@ impl<'a> Line<'a> {
     }
 }
 
+/// How lines are chosen and printed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LineStyle {
+    /// Nothing older, in nanoseconds since 1970.
+    pub(super) since: Option<i128>,
+    /// The time before each line.
+    pub(super) timestamps: bool,
+    /// What each line begins with.
+    pub(super) prefix: String,
+    /// No more bytes than this, prefixes apart.
+    pub(super) limit: Option<usize>,
+}
+
 /// Chooses and prints lines.
 #[derive(Debug, Default)]
 pub(super) struct Printer {
-    /// Nothing older, in nanoseconds since 1970.
-    since: Option<i128>,
-    timestamps: bool,
+    style: LineStyle,
     /// Whether the last line of stdout, and of stderr, goes on.
     goes_on: [bool; 2],
     pub(super) stdout: Vec<u8>,
@@ -50,49 +61,74 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    pub(super) fn new(since: Option<i128>, timestamps: bool) -> Self {
+    pub(super) fn new(style: LineStyle) -> Self {
         Self {
-            since,
-            timestamps,
+            style,
             ..Self::default()
         }
+    }
+
+    /// Whether nothing more is printed, whatever comes.
+    pub(super) fn is_full(&self) -> bool {
+        self.style.limit == Some(0)
     }
 
     /// A line of the log. What is none is printed as it is: somebody else has written into the file.
     pub(super) fn line(&mut self, bytes: &[u8]) {
         let Some(line) = Line::parse(bytes) else {
-            self.stdout.extend_from_slice(bytes);
-            self.stdout.push(b'\n');
+            self.put(false, true, &[bytes, b"\n"]);
             return;
         };
         if self.is_too_old(line.time) {
             return;
         }
-        let goes_on = &mut self.goes_on[usize::from(line.is_stderr)];
-        let to = match line.is_stderr {
+        let begins = !self.goes_on[usize::from(line.is_stderr)];
+        let head: [&[u8]; 2] = match self.style.timestamps && begins {
+            true => [line.time, b" "],
+            false => [b"", b""],
+        };
+        let end: &[u8] = match line.is_partial {
+            true => b"",
+            false => b"\n",
+        };
+        let pieces = [head[0], head[1], line.payload, end];
+        self.put(line.is_stderr, begins, &pieces);
+        self.goes_on[usize::from(line.is_stderr)] = line.is_partial;
+    }
+
+    /// Adds to what is to be printed, as far as the limit goes.
+    fn put(&mut self, is_stderr: bool, begins: bool, pieces: &[&[u8]]) {
+        if self.is_full() {
+            return;
+        }
+        let to = match is_stderr {
             false => &mut self.stdout,
             true => &mut self.stderr,
         };
-        if self.timestamps && !*goes_on {
-            to.extend_from_slice(line.time);
-            to.push(b' ');
+        if begins {
+            to.extend_from_slice(self.style.prefix.as_bytes());
         }
-        to.extend_from_slice(line.payload);
-        if !line.is_partial {
-            to.push(b'\n');
+        for piece in pieces {
+            let length = self
+                .style
+                .limit
+                .map_or(piece.len(), |left| left.min(piece.len()));
+            to.extend_from_slice(&piece[..length]);
+            if let Some(left) = &mut self.style.limit {
+                *left -= length;
+            }
         }
-        *goes_on = line.is_partial;
     }
 
     fn is_too_old(&mut self, time: &[u8]) -> bool {
-        let Some(since) = self.since else {
+        let Some(since) = self.style.since else {
             return false;
         };
         let time = std::str::from_utf8(time).ok().and_then(time::rfc3339);
         let is_too_old = time.is_some_and(|time| time < since);
         if !is_too_old {
             // Times only rise: from here on none need be read.
-            self.since = None;
+            self.style.since = None;
         }
         is_too_old
     }
@@ -134,11 +170,14 @@ mod tests {
             format!("{HEAD} stdout F two"),
         );
         let lines = [part.as_bytes(), other.as_bytes(), last.as_bytes()];
-        let mut printer = Printer::new(None, true);
+        let mut printer = Printer::new(LineStyle {
+            timestamps: true,
+            ..LineStyle::default()
+        });
         let (stdout, stderr) = printed(&mut printer, &lines);
         assert_eq!(stdout, format!("{HEAD} one two\n"));
         assert_eq!(stderr, format!("{HEAD} aside\n"));
-        let (stdout, _) = printed(&mut Printer::new(None, false), &lines);
+        let (stdout, _) = printed(&mut Printer::default(), &lines);
         assert_eq!(stdout, "one two\n");
     }
 
@@ -148,9 +187,32 @@ mod tests {
         let new = format!("{HEAD} stdout F new");
         let since = time::rfc3339("2016-10-06T00:17:09Z");
         let (stdout, _) = printed(
-            &mut Printer::new(since, false),
+            &mut Printer::new(LineStyle {
+                since,
+                ..LineStyle::default()
+            }),
             &[old.as_bytes(), new.as_bytes()],
         );
         assert_eq!(stdout, "new\n");
+    }
+
+    #[test]
+    fn a_prefix_stands_before_each_line_and_a_limit_counts_the_rest() {
+        let lines: [&[u8]; 3] = [
+            b"2016-10-06T00:17:09Z stdout P one ",
+            b"2016-10-06T00:17:09Z stdout F two",
+            b"2016-10-06T00:17:09Z stdout F three",
+        ];
+        let mut style = LineStyle {
+            prefix: "[pod/a/b] ".to_owned(),
+            ..LineStyle::default()
+        };
+        let (stdout, _) = printed(&mut Printer::new(style.clone()), &lines);
+        assert_eq!(stdout, "[pod/a/b] one two\n[pod/a/b] three\n");
+        style.limit = Some(10);
+        let mut printer = Printer::new(style);
+        let (stdout, _) = printed(&mut printer, &lines);
+        assert_eq!(stdout, "[pod/a/b] one two\n[pod/a/b] th");
+        assert!(printer.is_full());
     }
 }
