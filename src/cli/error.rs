@@ -81,6 +81,11 @@ pub(super) enum CliError {
     /// What was wrong with each is printed already.
     #[error("{count} of the logs cannot be read")]
     SomeLogs { count: usize },
+    #[error("copy: {problem}")]
+    Copy { problem: &'static str },
+    /// It has said why on its standard error.
+    #[error("tar in the container ended with exit code {code}")]
+    Tar { code: i32 },
     #[error("container {id} has no log file")]
     NoLog { id: String },
     #[error(transparent)]
@@ -92,6 +97,11 @@ pub(super) enum CliError {
     Object(#[source] serde_json::Error),
     #[error(transparent)]
     Kind(carpel_agent::manifest::UnknownKind),
+    #[error("field \"{path}\" does not exist in {kind}")]
+    NoSuchField {
+        kind: carpel_agent::manifest::Kind,
+        path: String,
+    },
     #[error("resource(s) were provided, but no name was specified")]
     NoName,
     #[error(

@@ -10,6 +10,7 @@ mod doctor;
 mod endpoint;
 mod error;
 mod image;
+mod kubectl_verbs;
 mod kubernetes;
 mod network;
 mod open_files;

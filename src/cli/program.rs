@@ -7,7 +7,10 @@ use clap::Parser;
 use super::arguments::{Arguments, Command};
 use super::error::CliError;
 use super::writer::{self, Writer};
-use super::{configuration, doctor, image, kubernetes, network, pods, serve, shell_help, version};
+use super::{
+    configuration, doctor, image, kubectl_verbs, kubernetes, network, pods, serve, shell_help,
+    version,
+};
 
 /// Runs the command of the process's arguments. Exit code 1: it did not work; 2: it was not understood;
 /// 130: it was interrupted, as shells have it. `exec` ends with the exit code of its command.
@@ -17,6 +20,9 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version come this way too, for stdout and with code 0.
             error.print().ok();
+            if let Some(instead) = kubectl_verbs::instead_of(&error) {
+                writer::complain(&instead);
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
@@ -46,6 +52,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Inspect(arguments) => pods::inspect::run(&arguments, &mut output),
         Command::Exec(arguments) => pods::exec::run(&arguments, &mut output),
         Command::Attach(arguments) => pods::attach::run(&arguments),
+        Command::Cp(arguments) => pods::copy::run(&arguments),
         Command::PortForward(arguments) => pods::port_forward::run(&arguments, &mut output),
         Command::Stats(arguments) => pods::stats::run(&arguments, &mut output),
         Command::Events(arguments) => pods::events::run(&arguments, &mut output),
@@ -54,6 +61,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Diff(arguments) => kubernetes::diff::run(&arguments, &mut output),
         Command::Get(arguments) => kubernetes::get::run(&arguments, &mut output),
         Command::Describe(arguments) => kubernetes::describe::run(&arguments, &mut output),
+        Command::Explain(arguments) => kubernetes::explain::run(&arguments, &mut output),
         Command::Delete(arguments) => kubernetes::delete::run(&arguments, &mut output),
         Command::Wait(arguments) => kubernetes::wait::run(&arguments, &mut output),
         Command::Top(command) => kubernetes::top::run(&command, &mut output),

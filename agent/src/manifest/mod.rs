@@ -9,6 +9,7 @@ mod app_armor;
 mod coverage;
 mod defaults;
 mod error;
+mod explain;
 pub mod names;
 mod object;
 mod parse;
@@ -19,6 +20,7 @@ mod tree;
 mod validation;
 
 pub use error::{Field, ManifestError, ManifestErrors, Problem};
+pub use explain::{Explained, ExplainedField, explain};
 pub use object::{DEFAULT_NAMESPACE, Key, Kind, Object, UnknownKind};
 pub use parse::{parse, parse_in};
 pub use quote::quoted;

@@ -6,6 +6,7 @@
 )]
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::time::Duration;
 
 use carpel_integration::agent::Agent;
@@ -328,10 +329,93 @@ fn root_commands_and_ports_go_into_pods_as_kubectl_has_it() {
     }
     let said = refusal(&agent, &["exec", "lost", "--", "true"]);
     assert!(said.contains("waiting to start"), "{said}");
+    files_are_copied(&agent, &node.work.join("copies"));
     let said = refusal(&agent, &["exec", "-n", "none", "pod/front", "--", "true"]);
     assert!(said.contains("pod/front"), "{said}");
     agent.tell(&["delete", "pods", "--all", "-A"]);
     agent.assert_nothing_left();
+    drop(agent);
+    node.finish();
+}
+
+/// Into a container and out of it again, a file and a folder, as kubectl names them.
+fn files_are_copied(agent: &Agent<'_>, folder: &Path) {
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir_all(folder.join("tree/deep")).unwrap();
+    std::fs::write(folder.join("tree/deep/file"), "deep\n").unwrap();
+    // More than any buffer on the way.
+    let large: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    std::fs::write(folder.join("tree/large"), &large).unwrap();
+    let inside = |script: &str| {
+        let words = ["exec", "--sync", "-q", "front", "--", "sh", "-c", script];
+        agent.ask(&words)
+    };
+    // A folder that is not there gets its name, one that is there takes it in.
+    agent.tell(&["cp", "-c", "main", &path("tree"), "front:/copy"]);
+    assert_eq!(inside("cat /copy/deep/file"), "deep\n");
+    agent.tell(&[
+        "cp",
+        "-c",
+        "main",
+        &path("tree/deep/file"),
+        "default/front:/copy",
+    ]);
+    assert_eq!(inside("cat /copy/file; ln -s /etc /copy/link"), "deep\n");
+
+    let back = path("back");
+    let out = agent.run(&["cp", "front:/copy", &back]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "{said}");
+    assert!(
+        said.contains("left out") && said.contains("copy/link"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read(folder.join("back/large")).unwrap(), large);
+    assert!(std::fs::symlink_metadata(folder.join("back/link")).is_err());
+    agent.tell(&["cp", "pod/front:/copy/file", &back]);
+    assert_eq!(
+        std::fs::read_to_string(folder.join("back/file")).unwrap(),
+        "deep\n"
+    );
+
+    let said = refusal(agent, &["cp", "front:/none", &path("none")]);
+    assert!(
+        said.contains("none") && said.contains("exit code 1"),
+        "{said}"
+    );
+    let said = refusal(agent, &["cp", &path("none"), "front:/tmp/none"]);
+    assert!(said.contains("No such file"), "{said}");
+    assert!(!folder.join("none").exists());
+}
+
+#[test]
+fn root_what_is_not_here_is_said_with_what_to_do_instead() {
+    let Some(node) = Node::start() else { return };
+    let Some(agent) = Agent::start(&node) else {
+        return;
+    };
+    let scaled = agent.run(&["scale", "deployment/web", "--replicas=3"]);
+    assert_eq!(scaled.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&scaled.stderr).into_owned();
+    assert!(said.contains("carpel apply -f"), "{said}");
+
+    let said = agent.ask(&["explain", "pod.spec.affinity"]);
+    assert!(said.contains("SUPPORT:  refused: "), "{said}");
+    let said = agent.ask(&["explain", "pods.spec.containers"]);
+    let lines: Vec<Vec<&str>> = said
+        .lines()
+        .map(|it| it.split_whitespace().collect())
+        .collect();
+    assert!(
+        lines.contains(&vec!["spec.containers[].image", "supported"]),
+        "{said}"
+    );
+    assert!(!said.contains("ports[].hostPort"), "{said}");
+    let said = refusal(&agent, &["explain", "pod.spec.containerz"]);
+    assert!(
+        said.contains("spec.containerz") && said.contains("does not exist"),
+        "{said}"
+    );
     drop(agent);
     node.finish();
 }

@@ -301,6 +301,16 @@ pub(in crate::cli) enum TokenCommand {
 }
 
 #[derive(Debug, Args)]
+pub(in crate::cli) struct ExplainFieldArguments {
+    /// A kind with the path of a field, as pod, pod.spec.containers or serviceaccount.imagePullSecrets
+    #[arg(value_name = "KIND[.FIELD…]")]
+    pub(in crate::cli) field: String,
+    /// Also what is below the fields
+    #[arg(long)]
+    pub(in crate::cli) recursive: bool,
+}
+
+#[derive(Debug, Args)]
 pub(in crate::cli) struct AgentArguments {
     /// The runtime that pods run on, a CRI socket
     #[command(flatten)]

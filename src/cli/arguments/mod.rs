@@ -1,5 +1,6 @@
 //! What can be written on the command line. Help texts are for people who have never seen Carpel.
 
+mod copy;
 mod image;
 mod kubernetes;
 mod logs;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{LogFilter, LogFormat};
 
+pub(super) use copy::*;
 pub(super) use image::*;
 pub(super) use kubernetes::*;
 pub(super) use logs::*;
@@ -45,6 +47,8 @@ pub(in crate::cli) enum Command {
     Exec(ExecArguments),
     /// Connect to the input and output of a running container
     Attach(AttachArguments),
+    /// Copy files into a container, or out of one
+    Cp(CopyArguments),
     /// Listen on this machine and pass each connection on into a pod
     PortForward(PortForwardArguments),
     /// Show what containers use: live on a terminal, once in a pipe
@@ -59,6 +63,8 @@ pub(in crate::cli) enum Command {
     Diff(DiffArguments),
     /// List objects of manifests: pods, secrets, configmaps, serviceaccounts, events, nodes
     Get(GetArguments),
+    /// Tell what the agent does with a field of a manifest, as pod.spec.containers.image
+    Explain(ExplainFieldArguments),
     /// Tell what there is to know of an object, and what happened to it
     Describe(DescribeArguments),
     /// Delete objects; pods end in order, with their grace period

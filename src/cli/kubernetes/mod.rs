@@ -11,6 +11,7 @@ pub(super) mod describe;
 mod describe_container;
 mod describe_node;
 pub(super) mod diff;
+pub(super) mod explain;
 pub(super) mod get;
 pub(super) mod get_format;
 pub(super) mod json_path;

@@ -2,6 +2,7 @@
 //! what somebody has written into the container or pod that is meant.
 
 pub(super) mod attach;
+pub(super) mod copy;
 pub(super) mod events;
 pub(super) mod exec;
 pub(super) mod find;

@@ -75,6 +75,19 @@ const SERVICE_ACCOUNT: &[Row] = &[
     ),
 ];
 
+const SECRET: &[Row] = &[
+    supported("data", "manifest/validation"),
+    supported("immutable", "store/tests"),
+    supported("stringData", "manifest/defaults"),
+    supported("type", "manifest/validation"),
+];
+
+const CONFIG_MAP: &[Row] = &[
+    supported("binaryData", "manifest/validation"),
+    supported("data", "manifest/validation"),
+    supported("immutable", "store/tests"),
+];
+
 /// Fields that are known and not supported, as they are used in a document.
 pub(crate) fn unsupported(kind: Kind, document: &Node) -> Vec<Field> {
     let mut found = Vec::new();
@@ -87,7 +100,8 @@ pub(crate) fn rows(kind: Kind) -> impl Iterator<Item = &'static Row> {
     let own: &[&[Row]] = match kind {
         Kind::Pod => &[METADATA, POD_ROOT, pod::ROWS, container::ROWS, volume::ROWS],
         Kind::ServiceAccount => &[METADATA, SERVICE_ACCOUNT],
-        Kind::Secret | Kind::ConfigMap => &[METADATA],
+        Kind::Secret => &[METADATA, SECRET],
+        Kind::ConfigMap => &[METADATA, CONFIG_MAP],
     };
     own.iter().flat_map(|rows| rows.iter())
 }
