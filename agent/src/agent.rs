@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -14,12 +13,9 @@ use crate::pod_worker::{self, Node};
 use crate::runtime::{Runtime, UserRanges};
 use crate::server::{self, Api, ServerError};
 use crate::status::Events;
-use crate::store::{Folder, SECRETS_KEY, Store, StoreError};
+use crate::store::{Folder, FolderWatch, SECRETS_KEY, Store, StoreError};
 use crate::token::{Issuer, TokenError};
 use crate::volume::{self, Volumes};
-
-/// How often the folder of manifests is looked at.
-const SCAN: Duration = Duration::from_secs(1);
 
 /// Where the agent is and what it serves.
 #[derive(Debug, Clone)]
@@ -150,6 +146,8 @@ fn processors() -> u64 {
 async fn follow_folder(path: PathBuf, store: Arc<Store>) {
     let mut folder = Folder::new(&path);
     loop {
+        // Before the scan, so that nothing that comes after it is missed.
+        let watch = FolderWatch::of(&path);
         let of = store.clone();
         let scanned = tokio::task::spawn_blocking(move || {
             let scan = folder.scan(&of);
@@ -174,7 +172,7 @@ async fn follow_folder(path: PathBuf, store: Arc<Store>) {
         for key in &scan.vanished {
             remove(&store, key);
         }
-        tokio::time::sleep(SCAN).await;
+        watch.wait().await;
     }
 }
 

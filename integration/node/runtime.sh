@@ -72,8 +72,9 @@ carpel_network() {
 }
 
 configure_carpel() {
-    local network
+    local network manifests=
     network=$(carpel_network)
+    [ -z "${NODE_MANIFESTS:-}" ] || manifests="manifests_directory = \"$NODE_MANIFESTS\""
     cat >"$NODE_WORK/config.toml" <<EOF
 root = "$NODE_WORK/root"
 run_directory = "$NODE_RUN/carpel"
@@ -91,6 +92,7 @@ $network
 
 [agent]
 logs_directory = "$NODE_WORK/pod-logs"
+$manifests
 
 [registry]
 certs_directories = ["$NODE_WORK/certs.d"]

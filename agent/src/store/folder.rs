@@ -1,7 +1,7 @@
 //! A folder of manifests that is kept applied, as a kubelet keeps its static pods: what is in a file is an object, what
 //! leaves it goes. A file that is broken is reported and changes nothing; the others go on.
 //!
-//! Whoever owns a [`Folder`] scans it once a second; only files that changed are read.
+//! Whoever owns a [`Folder`] scans it when a [`super::FolderWatch`] has news; only files that changed are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

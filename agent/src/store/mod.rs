@@ -14,6 +14,7 @@
 mod applied;
 mod error;
 mod folder;
+mod folder_watch;
 mod identity;
 mod objects;
 mod record;
@@ -24,6 +25,7 @@ mod tests;
 pub use applied::Applied;
 pub use error::{ErrorKind, StoreError};
 pub use folder::{FILE_ANNOTATION, Folder, FolderError, SOURCE_ANNOTATION, SOURCE_FILE, Scan};
+pub use folder_watch::FolderWatch;
 
 pub(crate) use identity::uid;
 pub use objects::{Change, DEFAULT_ACCOUNT, Event, Store, key};
