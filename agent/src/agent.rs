@@ -12,7 +12,7 @@ use crate::manifest::{Key, Kind};
 use crate::pod_worker::{self, Node};
 use crate::runtime::{Runtime, UserRanges};
 use crate::server::{self, Api, ServerError};
-use crate::status::Events;
+use crate::status::{Events, EventsFile};
 use crate::store::{Folder, FolderWatch, SECRETS_KEY, Store, StoreError};
 use crate::token::{Issuer, TokenError};
 use crate::volume::{self, Volumes};
@@ -63,6 +63,7 @@ pub struct Agent {
     node: Arc<Node>,
     server: server::Bound,
     manifests: Option<PathBuf>,
+    events: EventsFile,
 }
 
 impl Agent {
@@ -85,9 +86,11 @@ impl Agent {
             store.clone(),
             issuer.clone(),
         );
+        let events = Events::new(&settings.node_name);
+        let kept = EventsFile::open(settings.api_socket.with_extension("events"), events.clone());
         let node = Arc::new(Node {
             runtime: Runtime::at(&settings.runtime_socket),
-            events: Events::new(&settings.node_name),
+            events,
             volumes: Arc::new(volumes),
             store,
             user_ranges: UserRanges::default(),
@@ -106,17 +109,21 @@ impl Agent {
             server: server.with(Api::new(node.clone(), issuer)),
             node,
             manifests: settings.manifests_directory,
+            events: kept,
         })
     }
 
     /// Until `shutdown` ends. Pods keep running after it.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let serving = tokio::spawn(self.server.serve());
+        let keeping = tokio::spawn(self.events.clone().follow());
         let scanning = self
             .manifests
             .map(|path| tokio::spawn(follow_folder(path, self.node.store.clone())));
         pod_worker::supervise(self.node, shutdown).await;
         serving.abort();
+        keeping.abort();
+        self.events.write();
         if let Some(scanning) = scanning {
             scanning.abort();
         }

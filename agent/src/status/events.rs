@@ -1,4 +1,5 @@
-//! What has happened to objects, for `get events` and `describe`. In memory and bounded: the oldest is forgotten first.
+//! What has happened to objects, for `get events` and `describe`. In memory and bounded: the oldest is forgotten first. `events_file` keeps
+//! them over a restart.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 /// Of all objects together.
 const EVENTS_MAX: usize = 2000;
@@ -65,6 +66,8 @@ impl Subject {
 pub(crate) struct Events {
     kept: Arc<Mutex<Kept>>,
     news: broadcast::Sender<Event>,
+    /// Something has been recorded since somebody last asked.
+    changed: Arc<Notify>,
     host: Arc<str>,
 }
 
@@ -80,6 +83,7 @@ impl Events {
         Self {
             kept: Arc::default(),
             news: broadcast::channel(BEHIND_MAX).0,
+            changed: Arc::default(),
             host: host.into(),
         }
     }
@@ -109,6 +113,7 @@ impl Events {
         kept.events.push_back(event.clone());
         kept.shrink(&event);
         drop(kept);
+        self.changed.notify_one();
         // Nobody may be watching.
         self.news.send(event).ok();
     }
@@ -161,6 +166,23 @@ impl Events {
             namespace.is_none_or(|wanted| event.metadata.namespace.as_deref() == Some(wanted))
         };
         kept.events.iter().filter(is_wanted).cloned().collect()
+    }
+
+    /// Puts back what an earlier run has listed, before anything is recorded.
+    pub(super) fn restore(&self, events: Vec<Event>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let numbers = events.iter().filter_map(|event| {
+            let version = event.metadata.resource_version.as_deref()?;
+            version.parse::<u64>().ok()
+        });
+        kept.number = numbers.max().unwrap_or(0);
+        let first = events.len().saturating_sub(EVENTS_MAX);
+        kept.events = events.into_iter().skip(first).collect();
+    }
+
+    /// Until something is recorded; at once if something was since the last time.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// What happens from now on.

@@ -108,6 +108,12 @@ impl<'a> Agent<'a> {
         process.wait().unwrap();
     }
 
+    /// Where events are kept over a restart.
+    #[must_use]
+    pub fn events_file(&self) -> PathBuf {
+        self.socket.with_extension("events")
+    }
+
     /// Runs `carpel`, whatever it says.
     #[must_use]
     pub fn run(&self, words: &[&str]) -> Output {

@@ -1,4 +1,4 @@
-//! The agent as a part of the daemon: the folder of manifests that it follows.
+//! The agent as a part of the daemon: the folder of manifests that it follows, and what it knows after a restart.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -73,4 +73,28 @@ fn root_manifests_of_a_folder_are_followed_as_they_change() {
     drop(agent);
     node.finish();
     fs::remove_dir_all(&above).unwrap();
+}
+
+#[test]
+fn root_events_are_known_after_a_restart() {
+    let Some(node) = Node::start() else { return };
+    let Some(mut agent) = Agent::start(&node) else {
+        return;
+    };
+    agent.apply(&pod("web", "one").to_string());
+    agent.wait_until_ready("web");
+    wait_for("the events on the disk", Duration::from_secs(30), || {
+        let kept = fs::read_to_string(agent.events_file()).unwrap_or_default();
+        kept.contains("Started").then_some(())
+    });
+    agent.kill_and_start();
+    let said = agent.ask(&["describe", "pod", "web"]);
+    let events = said.split("\nEvents:").nth(1).unwrap_or_default();
+    for reason in ["Pulled", "Created", "Started"] {
+        assert!(events.contains(reason), "{reason} is missing: {said}");
+    }
+    agent.delete("web");
+    agent.assert_nothing_left();
+    drop(agent);
+    node.finish();
 }
