@@ -68,8 +68,12 @@ pub(super) enum CliError {
         pod: String,
         reason: String,
     },
-    #[error("pod {pod:?} does not run: its phase is {phase}")]
-    PodNotRunning { pod: String, phase: String },
+    #[error("unable to forward port because pod is not running. Current status={phase}")]
+    PodNotRunning { phase: String },
+    #[error("cannot exec into a container in a completed pod; current phase is {phase}")]
+    PodEnded { phase: String },
+    #[error("a URL is not read here: curl -fsSL {url} | carpel apply -f -")]
+    ManifestUrl { url: String },
     #[error(
         "--selector asks the agent, and a socket of a runtime alone is given: name --agent-socket too"
     )]

@@ -19,7 +19,7 @@ pub struct Field {
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The text is no YAML.
-    #[error("{0}")]
+    #[error("{}", syntax(.0))]
     Syntax(#[source] Box<serde_saphyr::Error>),
     /// The document is no object of a kind that the agent knows.
     #[error("{}", unknown_kind(.api_version, .kind))]
@@ -127,6 +127,12 @@ impl fmt::Display for ManifestErrors {
 }
 
 impl std::error::Error for ManifestErrors {}
+
+/// What the parser says, without its advice to programmers.
+fn syntax(error: &serde_saphyr::Error) -> String {
+    let said = error.to_string();
+    said.replace(", set DuplicateKeyPolicy in Options if acceptable", "")
+}
 
 fn unknown_kind(api_version: &str, kind: &str) -> String {
     match kind.is_empty() {

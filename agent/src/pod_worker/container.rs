@@ -17,7 +17,7 @@ use super::trouble::{CONFIG_ERROR, Retry, Trouble};
 use crate::environment;
 use crate::probe::{Action, Place, run_hook};
 use crate::runtime::wire::{ContainerConfig, ImageSpec, Mount, MountPropagation, PodSandboxConfig};
-use crate::runtime::{ContainerInputs, container_config, verify_non_root};
+use crate::runtime::{ContainerInputs, container_config, verify_non_root, without_id};
 use crate::status::{Kind, Subject};
 use crate::volume::{MountSource, Propagation, RecursiveReadOnly, VolumeMountPlan};
 
@@ -76,7 +76,7 @@ impl Start {
             &format!("Created container: {name}"),
         );
         if let Err(error) = node.runtime.start_container(&id).await {
-            let message = format!("Error: {}", error.message);
+            let message = format!("Error: {}", without_id(&error.message));
             self.tell(&node, Kind::Warning, "Failed", &message);
             return Err(Trouble::runtime("RunContainerError", &error));
         }
@@ -99,7 +99,7 @@ impl Start {
             .runtime
             .create_container(&self.sandbox.id, config, sandbox);
         created.await.map_err(|error| {
-            let message = format!("Error: {}", error.message);
+            let message = format!("Error: {}", without_id(&error.message));
             self.tell(node, Kind::Warning, "Failed", &message);
             Trouble::runtime("CreateContainerError", &error)
         })

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::runtime::RuntimeError;
+use crate::runtime::{RuntimeError, without_id};
 
 /// Why a container or a sandbox does not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,6 @@ impl Trouble {
 
     /// The runtime refused.
     pub(super) fn runtime(reason: &'static str, error: &RuntimeError) -> Self {
-        Self::new(reason, error.message.clone(), Retry::BackOff)
+        Self::new(reason, without_id(&error.message), Retry::BackOff)
     }
 }

@@ -53,6 +53,19 @@ impl RuntimeError {
     }
 }
 
+/// What a runtime says of a container or a sandbox, without its id before it: an id is another one at each try, and the same failure
+/// would be told anew each time.
+pub(crate) fn without_id(message: &str) -> &str {
+    let told = |kind: &str| {
+        let (id, rest) = message.strip_prefix(kind)?.split_once(": ")?;
+        let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_id.then_some(rest)
+    };
+    told("container ")
+        .or_else(|| told("sandbox "))
+        .unwrap_or(message)
+}
+
 /// A command that ExecSync runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Command<'a> {
@@ -389,5 +402,23 @@ fn there<T>(answer: Result<T, RuntimeError>) -> Result<Option<T>, RuntimeError> 
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_before_a_message_is_left_out() {
+        let id = "4f".repeat(32);
+        for kind in ["container", "sandbox"] {
+            let said = format!("{kind} {id}: start its program: no such file");
+            assert_eq!(without_id(&said), "start its program: no such file");
+        }
+        let other = format!("image {id}: gone");
+        for said in [&*other, "container web: gone", "container gone", ""] {
+            assert_eq!(without_id(said), said);
+        }
     }
 }

@@ -15,7 +15,7 @@ mod security;
 mod signal;
 pub(crate) mod wire;
 
-pub(crate) use client::{Command, Runtime, RuntimeError};
+pub(crate) use client::{Command, Runtime, RuntimeError, without_id};
 pub(crate) use container::{ContainerInputs, container_config, container_hash};
 pub(crate) use dns::NodeResolver;
 pub(crate) use hosts::hosts_file;

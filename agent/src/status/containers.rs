@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::pod::StatusInputs;
 use crate::pod_worker::{History, Record, State, begins_again, is_sidecar};
+use crate::runtime::without_id;
 
 /// 128 and SIGKILL: what is said of a container that vanished.
 const VANISHED: i32 = 137;
@@ -180,7 +181,7 @@ fn state(inputs: &StatusInputs<'_>, record: &Record) -> ContainerState {
             container_id: Some(full_id(inputs, record)),
             exit_code: record.exit_code,
             reason: Some(reason(record)),
-            message: Some(record.message.clone()).filter(|it| !it.is_empty()),
+            message: Some(without_id(&record.message).to_owned()).filter(|it| !it.is_empty()),
             started_at: Some(Time(record.started_at)),
             finished_at: Some(Time(record.finished_at)),
             signal: None,

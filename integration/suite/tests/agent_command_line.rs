@@ -330,6 +330,16 @@ fn root_commands_and_ports_go_into_pods_as_kubectl_has_it() {
     let said = refusal(&agent, &["exec", "lost", "--", "true"]);
     assert!(said.contains("waiting to start"), "{said}");
     files_are_copied(&agent, &node.work.join("copies"));
+    let said = refusal(&agent, &["port-forward", "lost", ":80"]);
+    assert!(said.contains("Current status=Pending"), "{said}");
+    let mut ended = pod("ended", "none");
+    ended["spec"]["restartPolicy"] = json!("Never");
+    ended["spec"]["containers"][0]["command"] = json!(["true"]);
+    agent.apply(&ended.to_string());
+    let phase = "--for=jsonpath={.status.phase}=Succeeded";
+    agent.tell(&["wait", "pod/ended", phase]);
+    let said = refusal(&agent, &["exec", "ended", "--", "true"]);
+    assert!(said.contains("current phase is Succeeded"), "{said}");
     let said = refusal(&agent, &["exec", "-n", "none", "pod/front", "--", "true"]);
     assert!(said.contains("pod/front"), "{said}");
     agent.tell(&["delete", "pods", "--all", "-A"]);
@@ -398,6 +408,18 @@ fn root_what_is_not_here_is_said_with_what_to_do_instead() {
     assert_eq!(scaled.status.code(), Some(2));
     let said = String::from_utf8_lossy(&scaled.stderr).into_owned();
     assert!(said.contains("carpel apply -f"), "{said}");
+
+    let said = refusal(&agent, &["apply", "-f", "https://example.com/pod.yaml"]);
+    assert!(
+        said.contains("curl -fsSL https://example.com/pod.yaml"),
+        "{said}"
+    );
+    let twice = agent.try_apply("kind: Pod\nkind: Pod\n");
+    let said = String::from_utf8_lossy(&twice.stderr).into_owned();
+    assert!(
+        said.contains("duplicate") && !said.contains("Options"),
+        "{said}"
+    );
 
     let said = agent.ask(&["explain", "pod.spec.affinity"]);
     assert!(said.contains("SUPPORT:  refused: "), "{said}");

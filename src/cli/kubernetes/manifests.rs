@@ -67,6 +67,12 @@ pub(super) fn wanted(paths: &[PathBuf], namespace: &Namespace) -> Result<Vec<Wan
 
 /// A folder is the files in it, by their names.
 fn files(path: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let url = path.to_str().unwrap_or_default();
+    if url.starts_with("https://") || url.starts_with("http://") {
+        return Err(CliError::ManifestUrl {
+            url: url.to_owned(),
+        });
+    }
     let failed = |source| CliError::Path {
         path: path.to_owned(),
         source,

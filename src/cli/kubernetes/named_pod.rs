@@ -160,7 +160,7 @@ impl NamedPod {
         let reason = match reason {
             "ErrImagePull" => "image can't be pulled",
             "ImagePullBackOff" => "trying and failing to pull image",
-            "" => text(&self.0, "/status/phase"),
+            "" => self.phase(),
             reason => reason,
         };
         CliError::NotStarted {
@@ -170,11 +170,32 @@ impl NamedPod {
         }
     }
 
-    /// Why the runtime has no sandbox of it.
-    pub(in crate::cli) fn why_not_running(&self) -> CliError {
+    fn phase(&self) -> &str {
+        text(&self.0, "/status/phase")
+    }
+
+    /// Nothing can be run in a pod that has ended.
+    pub(in crate::cli) fn check_has_not_ended(&self) -> Result<(), CliError> {
+        match self.phase() {
+            phase @ ("Succeeded" | "Failed") => Err(CliError::PodEnded {
+                phase: phase.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Nobody listens in a pod that does not run.
+    pub(in crate::cli) fn check_runs(&self) -> Result<(), CliError> {
+        match self.phase() {
+            "Running" => Ok(()),
+            _ => Err(self.not_running()),
+        }
+    }
+
+    /// As kubectl says it.
+    pub(in crate::cli) fn not_running(&self) -> CliError {
         CliError::PodNotRunning {
-            pod: self.name().to_owned(),
-            phase: text(&self.0, "/status/phase").to_owned(),
+            phase: self.phase().to_owned(),
         }
     }
 }
@@ -242,5 +263,19 @@ mod tests {
             why("log"),
             r#"container "log" in pod "web" is waiting to start: PodInitializing"#
         );
+    }
+
+    #[test]
+    fn what_a_pod_is_good_for_depends_on_its_phase() {
+        let of = |phase: &str| {
+            let mut pod = pod();
+            pod["status"]["phase"] = json!(phase);
+            let pod = NamedPod(pod);
+            (pod.check_has_not_ended().is_ok(), pod.check_runs().is_ok())
+        };
+        assert_eq!(of("Pending"), (true, false));
+        assert_eq!(of("Running"), (true, true));
+        assert_eq!(of("Succeeded"), (false, false));
+        assert_eq!(of("Failed"), (false, false));
     }
 }

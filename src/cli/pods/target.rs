@@ -43,12 +43,13 @@ impl Target<'_> {
         Ok(found.map_or(Meant::Other, Meant::Pod))
     }
 
-    /// The container.
+    /// The container, to run something in it.
     pub(super) fn container(&self, daemon: &Daemon) -> Result<ContainerSummary, CliError> {
         let meant = self.meant()?;
         let objects = Objects::of(daemon)?;
         match meant {
             Meant::Pod(pod) => {
+                pod.check_has_not_ended()?;
                 let choice = pod.choose(self.own)?;
                 if let Some(note) = choice.note.filter(|_| !self.is_quiet) {
                     writer::complain(&note);
@@ -72,13 +73,14 @@ impl Target<'_> {
         self.within(objects).find_container(self.word, self.own)
     }
 
-    /// The pod.
+    /// The pod, to talk to it.
     pub(super) fn pod(&self, daemon: &Daemon) -> Result<PodSummary, CliError> {
         let meant = self.meant()?;
         let objects = Objects::of(daemon)?;
         if let Meant::Pod(pod) = meant {
+            pod.check_runs()?;
             let sandbox = objects.sandbox_of(pod.key()).cloned();
-            return sandbox.ok_or_else(|| pod.why_not_running());
+            return sandbox.ok_or_else(|| pod.not_running());
         }
         let named = pod_name(self.word);
         let exact = named.and_then(|name| objects.pod_named(self.scope.name(), name));
