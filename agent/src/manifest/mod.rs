@@ -10,6 +10,8 @@ mod coverage;
 mod defaults;
 mod error;
 mod explain;
+#[cfg(test)]
+mod hostile_tests;
 pub mod names;
 mod object;
 mod parse;

@@ -6,13 +6,15 @@ use serde::de::DeserializeOwned;
 use super::error::{Field, ManifestError, ManifestErrors, Problem};
 use super::object::{DEFAULT_NAMESPACE, Kind, Object};
 use super::quote::quoted;
-use super::tree::{self, Node, Value};
+use super::tree::{self, Lines, Node, Value};
 use super::{defaults, strict, support, validation};
 
 /// What a list of objects is called in `kind`.
 const LIST: &str = "List";
 /// The one API version of the agent's kinds.
 const API_VERSION: &str = "v1";
+/// How much of an object's name is told with a mistake: a name that is right is not longer.
+const NAME_MAX: usize = 253;
 
 /// Reads the objects of a text: documents of YAML or JSON, and lists of objects in them, in their order, with the
 /// defaults of the API server filled in. `origin` is what errors call the text: a file name, most often.
@@ -99,7 +101,9 @@ impl Reading<'_> {
             .get("metadata")
             .and_then(|metadata| metadata.get("name"));
         let name = name.and_then(Node::as_text).unwrap_or_default();
-        let label = format!("{known} {}", quoted(name));
+        // Each mistake names it, however many there are.
+        let name: String = name.chars().take(NAME_MAX).collect();
+        let label = format!("{known} {}", quoted(&name));
         join_base64(&mut node);
 
         let (object, mut wrong) = typed(known, &node);
@@ -110,9 +114,10 @@ impl Reading<'_> {
                 *said = Some(self.namespace.to_owned());
             }
             defaults::fill_in(&mut object);
+            let mut lines = Lines::default();
             let invalid = validation::validate(&object).into_iter();
             wrong.extend(invalid.map(|field| Field {
-                line: node.line_of(&field.path),
+                line: lines.of(&node, &field.path),
                 ..field
             }));
             if wrong.is_empty() {

@@ -17,6 +17,8 @@ use super::tree::{Node, Value};
 const TRIES_MAX: usize = 64;
 /// Names that differ by more edits than this are not suggested.
 const EDITS_MAX: usize = 3;
+/// For so many unknown fields a known one is looked for.
+const SUGGESTIONS_MAX: usize = 32;
 
 /// Turns a tree into a `T`, with all that was wrong on the way. There is a `T` unless the tree is none at all.
 pub(crate) fn deserialize<T: DeserializeOwned>(tree: &Node) -> (Option<T>, Vec<Field>) {
@@ -47,9 +49,11 @@ pub(crate) fn deserialize<T: DeserializeOwned>(tree: &Node) -> (Option<T>, Vec<F
 
 /// A name of `known` that may have been meant.
 pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let near = |candidate: &&&str| candidate.len().abs_diff(name.len()) <= EDITS_MAX;
+    let mut candidates = known.iter().filter(near).peekable();
+    candidates.peek()?;
     let lower = name.to_lowercase();
-    known
-        .iter()
+    candidates
         .map(|candidate| {
             (
                 strsim::osa_distance(&lower, &candidate.to_lowercase()),
@@ -132,12 +136,15 @@ impl<'a> Strict<'a> {
     fn note_unknown(&self, fields: &'static [&'static str]) {
         for (key, node) in self.node.entries() {
             if !fields.contains(&key.as_str()) {
-                self.unknown.borrow_mut().push(Field {
+                let mut unknown = self.unknown.borrow_mut();
+                let nearest = match unknown.len() < SUGGESTIONS_MAX {
+                    true => nearest(key, fields),
+                    false => None,
+                };
+                unknown.push(Field {
                     path: self.field_path(key),
                     line: node.line,
-                    problem: Problem::UnknownField {
-                        nearest: nearest(key, fields),
-                    },
+                    problem: Problem::UnknownField { nearest },
                 });
             }
         }

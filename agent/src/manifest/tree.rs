@@ -1,5 +1,6 @@
 //! YAML text as a tree of values that remember their lines, so that an error far from the parser can still name one.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -32,6 +33,11 @@ pub(crate) enum Value {
     Mapping(Vec<(String, Node)>),
 }
 
+/// How deep values may be nested. Types of Kubernetes need half of it, and a parser that calls itself needs a stack for more.
+const DEPTH_MAX: usize = 32;
+/// How many nodes aliases may add to a text.
+const ALIASED_MAX: usize = 100_000;
+
 /// The documents of a text, in order.
 ///
 /// # Errors
@@ -42,6 +48,8 @@ pub(crate) fn documents(text: &str) -> Result<Vec<Node>, Box<serde_saphyr::Error
         legacy_octal_numbers: true,
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::Error,
         with_snippet: false,
+        budget: serde_saphyr::budget! { max_depth: DEPTH_MAX },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: ALIASED_MAX },
     };
     serde_saphyr::from_multiple_with_options::<Spanned<Tree>>(text, options)
         .map(|documents| documents.into_iter().map(Node::from).collect())
@@ -89,20 +97,6 @@ impl Node {
         }
     }
 
-    /// The line of what `path` (`spec.containers[0].name`) names, or of the nearest thing around it.
-    pub(crate) fn line_of(&self, path: &str) -> u64 {
-        let mut node = self;
-        for step in steps(path) {
-            let next = match step.parse::<usize>() {
-                Ok(index) if matches!(node.value, Value::Sequence(_)) => node.items().get(index),
-                _ => node.get(step),
-            };
-            let Some(next) = next else { break };
-            node = next;
-        }
-        node.line
-    }
-
     /// Takes what `path` names out of the tree. Whether it was there.
     pub(crate) fn prune(&mut self, path: &str) -> bool {
         let mut node = self;
@@ -142,6 +136,36 @@ impl Node {
             Value::Sequence(items) => items.get_mut(step.parse::<usize>().ok()?),
             _ => None,
         }
+    }
+}
+
+/// Finds lines by paths; what is in a mapping is looked through once, however many paths lead there.
+#[derive(Debug, Default)]
+pub(crate) struct Lines<'a> {
+    mappings: HashMap<*const Node, HashMap<&'a str, &'a Node>>,
+}
+
+impl<'a> Lines<'a> {
+    /// The line of what `path` (`spec.containers[0].name`) names below a node, or of the nearest thing around it.
+    pub(crate) fn of(&mut self, root: &'a Node, path: &str) -> u64 {
+        let mut node = root;
+        for step in steps(path) {
+            let next = match (&node.value, step.parse::<usize>()) {
+                (Value::Sequence(items), Ok(index)) => items.get(index),
+                (Value::Mapping(entries), _) => {
+                    let by_name = self.mappings.entry(std::ptr::from_ref(node));
+                    let by_name = by_name.or_insert_with(|| {
+                        let said = entries.iter().filter(|(_, it)| it.value != Value::Null);
+                        said.map(|(name, it)| (name.as_str(), it)).collect()
+                    });
+                    by_name.get(step).copied()
+                }
+                _ => None,
+            };
+            let Some(next) = next else { break };
+            node = next;
+        }
+        node.line
     }
 }
 
@@ -246,10 +270,10 @@ mod tests {
     #[test]
     fn values_know_their_lines() {
         let tree = document("a: 1\nb:\n  - x\n  - c: y\n");
-        assert_eq!(tree.line_of("a"), 1);
-        assert_eq!(tree.line_of("b[0]"), 3);
-        assert_eq!(tree.line_of("b[1].c"), 4);
-        assert_eq!(tree.line_of("b[1].missing.deeper"), 4);
+        assert_eq!(Lines::default().of(&tree, "a"), 1);
+        assert_eq!(Lines::default().of(&tree, "b[0]"), 3);
+        assert_eq!(Lines::default().of(&tree, "b[1].c"), 4);
+        assert_eq!(Lines::default().of(&tree, "b[1].missing.deeper"), 4);
     }
 
     #[test]
@@ -294,7 +318,7 @@ mod tests {
         assert!(tree.prune("a[0].x"));
         assert!(!tree.prune("a[0].x"));
         assert!(tree.prune("a[0]"));
-        assert_eq!(tree.line_of("a[1].y"), 3);
+        assert_eq!(Lines::default().of(&tree, "a[1].y"), 3);
         assert!(!tree.prune("a[7]"));
     }
 
