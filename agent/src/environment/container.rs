@@ -1,11 +1,16 @@
 //! The variables of one container and its command line (kubelet, `makeEnvironmentVariables`).
 
-use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, EnvVarSource, Pod};
+use k8s_openapi::api::core::v1::{
+    Container, EnvFromSource, EnvVar, EnvVarSource, FileKeySelector, Pod,
+};
 
 use super::{EnvironmentError, expand, field, resource};
 use crate::facts::Facts;
 use crate::manifest::{DEFAULT_NAMESPACE, names};
 use crate::store::Store;
+
+/// The value that a file in a volume of the pod gives; nothing if it has none and need not have one.
+pub type FileValue<'a> = &'a dyn Fn(&FileKeySelector) -> Result<Option<String>, EnvironmentError>;
 
 /// What a container is made of, to look things up in.
 struct Context<'a> {
@@ -13,6 +18,7 @@ struct Context<'a> {
     container: &'a Container,
     facts: &'a Facts,
     store: &'a Store,
+    file_value: FileValue<'a>,
 }
 
 /// The variables of a container, each name once. What comes later overrides: `envFrom` in its order, then `env` in its order;
@@ -25,12 +31,14 @@ pub fn of_container(
     container: &Container,
     facts: &Facts,
     store: &Store,
+    file_value: FileValue<'_>,
 ) -> Result<Vec<(String, String)>, EnvironmentError> {
     let context = Context {
         pod,
         container,
         facts,
         store,
+        file_value,
     };
     let mut environment = Vec::new();
     for source in container.env_from.iter().flatten() {
@@ -124,6 +132,9 @@ impl Context<'_> {
         }
         if let Some(selector) = &source.resource_field_ref {
             return resource(self.pod, Some(self.container), selector, self.facts).map(Some);
+        }
+        if let Some(selector) = &source.file_key_ref {
+            return (self.file_value)(selector);
         }
         if let Some(selector) = &source.config_map_key_ref {
             let is_optional = selector.optional == Some(true);

@@ -51,6 +51,20 @@ pub enum EnvironmentError {
         /// Where it is.
         name: String,
     },
+    /// The file of a variable cannot be read, or is not what such files are: `env_file` in the log says why.
+    #[error("couldn't parse env file")]
+    File,
+    /// The file has no such variable, or an empty one.
+    #[error("environment variable key {} not found in file {}", quoted(.key), quoted(.file))]
+    NoFileKey {
+        /// The key.
+        key: String,
+        /// The file, as the host has it.
+        file: String,
+    },
+    /// The volume of the file is not there.
+    #[error("cannot find the volume {} referenced by FileKeyRef", quoted(.0))]
+    NoFileVolume(String),
     /// A field of the pod that cannot be told.
     #[error("unsupported fieldPath: {0}")]
     Field(String),

@@ -1,5 +1,6 @@
 //! The environment of a container, as the kubelet makes it: `env` and `envFrom` with what they refer to, and the
-//! expansion of `$(VARIABLE)` in them and in command lines. No I/O: objects come from the store's memory.
+//! expansion of `$(VARIABLE)` in them and in command lines. No I/O: objects come from the store's memory, and files of
+//! variables from whoever has the volumes.
 
 mod container;
 mod error;
@@ -9,7 +10,7 @@ mod resource;
 #[cfg(test)]
 mod tests;
 
-pub use container::{command_line, of_container};
+pub use container::{FileValue, command_line, of_container};
 pub use error::EnvironmentError;
 pub use expand::expand;
 pub(crate) use field::{field, is_env_field, is_volume_field};

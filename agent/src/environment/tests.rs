@@ -38,7 +38,7 @@ fn pod(container: &str) -> Pod {
     let text = format!(
         r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "web", "labels": {{"app": "shop", "b": "x.y"}},
              "annotations": {{"note": "a\nb"}}}},
-            "spec": {{"serviceAccountName": "robot", "containers": [{{"name": "a", "image": "x:1", {container}}},
+            "spec": {{"serviceAccountName": "robot", "volumes": [{{"name": "v", "emptyDir": {{}}}}], "containers": [{{"name": "a", "image": "x:1", {container}}},
               {{"name": "other", "image": "x:1", "resources": {{"limits": {{"cpu": "250m"}}}}}}]}}}}"#
     );
     let mut objects = manifest::parse(&text, "test").unwrap_or_else(|error| panic!("{error}"));
@@ -59,7 +59,40 @@ fn environment(container: &str) -> Result<Vec<(String, String)>, EnvironmentErro
         &pod.spec.as_ref().unwrap().containers[0],
         &facts(),
         &store,
+        &|selector| match (&*selector.key, selector.optional) {
+            ("NONE", Some(true)) => Ok(None),
+            ("NONE", _) => Err(EnvironmentError::NoFileKey {
+                key: selector.key.clone(),
+                file: selector.path.clone(),
+            }),
+            (key, _) => Ok(Some(format!("{key} of {}", selector.path))),
+        },
     )
+}
+
+#[test]
+fn files_of_variables_are_asked_in_their_turn() {
+    let of = |name: &str, key: &str, optional: bool| {
+        format!(
+            r#"{{"name": "{name}", "valueFrom": {{"fileKeyRef": {{"volumeName": "v", "path": "f", "key": "{key}", "optional": {optional}}}}}}}"#
+        )
+    };
+    let container = |variables: &[String]| {
+        format!(
+            r#""env": [{}, {{"name": "Z", "value": "<$(A)>"}}]"#,
+            variables.join(", ")
+        )
+    };
+    assert_eq!(
+        pairs(&container(&[of("A", "K", false), of("B", "NONE", true)])),
+        ["A=K of f", "Z=<K of f>"]
+    );
+    assert_eq!(
+        environment(&container(&[of("A", "NONE", false)]))
+            .unwrap_err()
+            .to_string(),
+        r#"environment variable key "NONE" not found in file "f""#
+    );
 }
 
 fn pairs(container: &str) -> Vec<String> {

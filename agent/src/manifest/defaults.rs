@@ -118,7 +118,12 @@ fn fill_in_container(container: &mut Container) {
     fill_in_resources(container.resources.get_or_insert_default());
     for variable in container.env.iter_mut().flatten() {
         let source = variable.value_from.as_mut();
-        fill_in_selector(source.and_then(|source| source.field_ref.as_mut()));
+        if let Some(file) = source.and_then(|source| {
+            fill_in_selector(source.field_ref.as_mut());
+            source.file_key_ref.as_mut()
+        }) {
+            file.optional.get_or_insert(false);
+        }
     }
     for probe in [
         &mut container.liveness_probe,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, FileKeySelector, Pod};
 
 use super::backoff::BackOffs;
 use super::end;
@@ -133,14 +133,16 @@ impl Start {
         verify_non_root(pod, container, &image.user)
             .map_err(|error| Trouble::config(error.to_string()))?;
         let facts = node.facts(&self.pod_ips(node));
-        let environment = environment::of_container(pod, container, &facts, &node.store)
-            .map_err(|error| Trouble::config(error.to_string()))?;
         let prepared = sandbox::volumes(node, pod)
             .await
             .map_err(|trouble| Trouble {
                 reason: CONFIG_ERROR,
                 ..trouble
             })?;
+        let file_value = |selector: &FileKeySelector| prepared.file_value(selector);
+        let environment =
+            environment::of_container(pod, container, &facts, &node.store, &file_value)
+                .map_err(|error| Trouble::config(error.to_string()))?;
         let plans = prepared
             .mounts_for(container, &environment)
             .map_err(|error| Trouble::config(sandbox::said(&error)))?;

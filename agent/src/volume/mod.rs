@@ -11,6 +11,7 @@
 
 mod atomic;
 mod empty_dir;
+mod env_file;
 mod error;
 mod host_path;
 mod locks;

@@ -51,9 +51,25 @@ pub(super) const ROWS: &[Row] = &[
         "spec.containers[].env[].valueFrom.fieldRef.fieldPath",
         "environment",
     ),
-    refused(
+    supported(
         "spec.containers[].env[].valueFrom.fileKeyRef",
-        "files of environment variables are not read; use envFrom with a ConfigMap or Secret",
+        "volume/env_file",
+    ),
+    supported(
+        "spec.containers[].env[].valueFrom.fileKeyRef.key",
+        "volume/env_file",
+    ),
+    supported(
+        "spec.containers[].env[].valueFrom.fileKeyRef.optional",
+        "volume/env_file",
+    ),
+    supported(
+        "spec.containers[].env[].valueFrom.fileKeyRef.path",
+        "volume/env_file",
+    ),
+    supported(
+        "spec.containers[].env[].valueFrom.fileKeyRef.volumeName",
+        "manifest/validation",
     ),
     supported(
         "spec.containers[].env[].valueFrom.resourceFieldRef",

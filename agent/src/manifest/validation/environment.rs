@@ -1,7 +1,9 @@
 //! Variables of a container.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{
-    Container, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector,
+    Container, EnvVarSource, FileKeySelector, ObjectFieldSelector, PodSpec, ResourceFieldSelector,
 };
 
 use super::container::Place;
@@ -67,6 +69,7 @@ fn value_from(found: &mut Found, path: &str, source: &EnvVarSource) {
         source.resource_field_ref.is_some(),
         source.config_map_key_ref.is_some(),
         source.secret_key_ref.is_some(),
+        source.file_key_ref.is_some(),
     ];
     one(
         found,
@@ -78,6 +81,9 @@ fn value_from(found: &mut Found, path: &str, source: &EnvVarSource) {
     }
     if let Some(selector) = &source.resource_field_ref {
         resource_selector(found, &format!("{path}.resourceFieldRef"), selector);
+    }
+    if let Some(selector) = &source.file_key_ref {
+        file_selector(found, &format!("{path}.fileKeyRef"), selector);
     }
     let keys = [
         (
@@ -98,6 +104,55 @@ fn value_from(found: &mut Found, path: &str, source: &EnvVarSource) {
             match key.as_str() {
                 "" => found.required(format!("{path}.{field}.key"), ""),
                 key => found.check(format!("{path}.{field}.key"), key, names::config_key),
+            }
+        }
+    }
+}
+
+fn file_selector(found: &mut Found, path: &str, selector: &FileKeySelector) {
+    match selector.key.as_str() {
+        "" => found.required(format!("{path}.key"), ""),
+        key => found.check(format!("{path}.key"), key, names::variable),
+    }
+    match selector.volume_name.as_str() {
+        "" => found.required(format!("{path}.volumeName"), ""),
+        name => found.check(format!("{path}.volumeName"), name, names::label),
+    }
+    match selector.path.as_str() {
+        "" => found.required(format!("{path}.path"), ""),
+        file if file.split('/').any(|part| part == "..") => {
+            found.invalid(format!("{path}.path"), file, "must not contain '..'");
+        }
+        _ => {}
+    }
+}
+
+/// Files of variables are in emptyDirs.
+pub(super) fn validate_file_volumes(found: &mut Found, spec: &PodSpec) {
+    let volumes = spec.volumes.iter().flatten();
+    let is_empty_dir: BTreeMap<&str, bool> = volumes
+        .map(|volume| (volume.name.as_str(), volume.empty_dir.is_some()))
+        .collect();
+    let init_containers = spec.init_containers.as_deref().unwrap_or_default();
+    for (list, containers) in [
+        ("spec.initContainers", init_containers),
+        ("spec.containers", &spec.containers),
+    ] {
+        for (at, container) in containers.iter().enumerate() {
+            for (index, variable) in container.env.iter().flatten().enumerate() {
+                let source = variable.value_from.as_ref();
+                let Some(selector) = source.and_then(|source| source.file_key_ref.as_ref()) else {
+                    continue;
+                };
+                let path = format!("{list}[{at}].env[{index}].valueFrom.fileKeyRef.volumeName");
+                let name = selector.volume_name.as_str();
+                match is_empty_dir.get(name) {
+                    Some(true) => {}
+                    Some(false) => {
+                        found.invalid(path, name, "referenced volume must be of type emptyDir");
+                    }
+                    None => found.note(path, Problem::NotFound(name.to_owned())),
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
 use super::container::{self, Place, Role};
 use super::found::Found;
-use super::{context, network, volume};
+use super::{context, environment, network, volume};
 use crate::manifest::error::Problem;
 use crate::manifest::names;
 
@@ -20,6 +20,7 @@ pub(super) fn validate(found: &mut Found, pod: &Pod) {
     };
     let volumes = volume::validate(found, spec);
     containers(found, spec, &volumes);
+    environment::validate_file_volumes(found, spec);
     restarts(found, spec);
     context::validate_pod(found, spec);
     network::validate(found, spec);

@@ -408,6 +408,18 @@ fn variables_are_checked() {
                 "env[0].valueFrom: Invalid value: \"\": may not have more than one field specified at a time|env[0].valueFrom.configMapKeyRef.name: Required value|env[0].valueFrom.configMapKeyRef.key: Invalid value: \"a/b\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')|env[0].valueFrom.secretKeyRef.key: Required value",
             ),
             (
+                from(json!({"fileKeyRef": {"volumeName": "v", "path": "d/env", "key": "A"}})),
+                "",
+            ),
+            (
+                from(json!({"fileKeyRef": {"volumeName": "w", "path": "../env", "key": "A=B"}})),
+                "env[0].valueFrom.fileKeyRef.volumeName: Not found: \"w\"|env[0].valueFrom.fileKeyRef.path: Invalid value: \"../env\": must not contain '..'|env[0].valueFrom.fileKeyRef.key: Invalid value: \"A=B\": a valid environment variable name must consist only of printable ASCII characters other than '='",
+            ),
+            (
+                from(json!({"fileKeyRef": {"volumeName": "", "path": "", "key": ""}})),
+                "env[0].valueFrom.fileKeyRef.volumeName: Required value|env[0].valueFrom.fileKeyRef.volumeName: Not found: \"\"|env[0].valueFrom.fileKeyRef.path: Required value|env[0].valueFrom.fileKeyRef.key: Required value",
+            ),
+            (
                 from(json!({"resourceFieldRef": {"resource": "limits.disk", "divisor": "3"}})),
                 "env[0].valueFrom.resourceFieldRef.resource: Unsupported value: \"limits.disk\": supported values: \"limits.cpu\", \"limits.memory\", \"requests.cpu\", \"requests.memory\"|env[0].valueFrom.resourceFieldRef.divisor: Invalid value: \"3\": only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported",
             ),

@@ -6,12 +6,13 @@ use carpel_integration::request::write_new;
 use rustix::fs::{CWD, FileType};
 use serde_json::{Value, json};
 
-use super::manifest::{judge, server};
+use super::manifest::{container, judge, server};
 use super::scene::{Behaviour, Check, Scene};
 
 pub(crate) fn behaviours(scene: &Scene<'_>) -> Vec<Behaviour> {
     let mut all = host_paths(scene);
     all.extend(downward(scene));
+    all.extend(env_files());
     all.push(Behaviour {
         what: "an emptyDir of medium Memory is a tmpfs of its size",
         pod: judge(
@@ -135,6 +136,62 @@ fn host_paths_refused(found: &Found) -> Vec<Behaviour> {
 /// A row of hostPath has the type as its second word.
 fn kind_of(what: &str) -> &str {
     what.split(' ').nth(1).unwrap()
+}
+
+/// Variables from a file that an init container has written.
+fn env_files() -> Vec<Behaviour> {
+    let text = "# settings\nCOLOUR='light blue' # of the sky\nLINES='one\ntwo'\nEMPTY=''\n";
+    let of = |name: &str, path: &str, key: &str, optional: bool| {
+        let selector = json!({ "volumeName": "v", "path": path, "key": key, "optional": optional });
+        json!({ "name": name, "valueFrom": { "fileKeyRef": selector } })
+    };
+    let with = |variables: Value| {
+        let mut writes = container("writes", "mkdir /v/d; printf '%s' \"$TEXT\" >/v/d/env");
+        writes["env"] = json!([{ "name": "TEXT", "value": text }]);
+        writes["volumeMounts"] = json!([{ "name": "v", "mountPath": "/v" }]);
+        // The container itself need not mount it.
+        json!({
+            "volumes": [{ "name": "v", "emptyDir": {} }],
+            "initContainers": [writes],
+            "main": { "env": variables },
+        })
+    };
+    vec![
+        Behaviour {
+            what: "variables come from a file in an emptyDir, in single quotes",
+            pod: judge(
+                "env-file",
+                "test \"$A\" = 'light blue'; test \"$(echo \"$B\" | wc -l)\" = 2; \
+                 test \"$C\" = '<light blue>'; test -z \"${D+x}${E+x}\"",
+                &with(json!([
+                    of("A", "d/env", "COLOUR", false),
+                    of("B", "d/env", "LINES", false),
+                    { "name": "C", "value": "<$(A)>" },
+                    of("D", "d/env", "NONE", true),
+                    of("E", "d/env", "EMPTY", true),
+                ])),
+            ),
+            check: Check::Phase("Succeeded"),
+        },
+        Behaviour {
+            what: "a key that the file does not have is a CreateContainerConfigError",
+            pod: server(
+                "no-env-key",
+                "",
+                &with(json!([of("A", "d/env", "NONE", false)])),
+            ),
+            check: Check::Waits("CreateContainerConfigError"),
+        },
+        Behaviour {
+            what: "a file of variables that is not there is one too, even if its key is optional",
+            pod: server(
+                "no-env-file",
+                "",
+                &with(json!([of("A", "none", "A", true)])),
+            ),
+            check: Check::Waits("CreateContainerConfigError"),
+        },
+    ]
 }
 
 fn downward(scene: &Scene<'_>) -> Vec<Behaviour> {
