@@ -72,6 +72,14 @@ pub enum Problem {
         /// The values that are taken.
         supported: &'static [&'static str],
     },
+    /// More items than a list may have.
+    #[error("Too many: {count}: must have at most {most} items")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// More than an object may hold.
     #[error("Too long: may not be more than {0} bytes")]
     TooLong(usize),

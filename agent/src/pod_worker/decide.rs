@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use super::backoff::{self, BackOffs};
 use super::observed::{Observed, Record, State};
+use super::restart::{self, begins_again};
 use crate::runtime::{container_hash, sandbox_hash};
 
 /// What a container's probes have said.
@@ -86,18 +87,9 @@ pub(crate) struct Plan {
     pub(crate) delayed: Vec<Delayed>,
 }
 
-/// Is it a sidecar: an init container that goes on beside the others?
+/// Is this init container a sidecar, which goes on beside the others?
 pub(crate) fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
-}
-
-/// Is a container started again that ended with this code, under this restart policy?
-pub(crate) fn begins_again(policy: &str, exit_code: i32) -> bool {
-    match policy {
-        "Never" => false,
-        "OnFailure" => exit_code != 0,
-        _ => true,
-    }
 }
 
 /// The container of that name in the manifest.
@@ -149,11 +141,12 @@ impl Decision<'_> {
         if self.policy() == "Never" && attempt > 0 && has_run && !is_changed {
             return plan;
         }
-        let succeeded = |container: &Container| {
+        let is_done = |container: &Container| {
             let latest = observed.latest(&container.name);
-            latest.is_some_and(|it| it.state == State::Exited && it.exit_code == 0)
+            restart::policy(self.spec, container) == "OnFailure"
+                && latest.is_some_and(|it| it.state == State::Exited && it.exit_code == 0)
         };
-        let all_done = self.policy() == "OnFailure" && self.spec.containers.iter().all(succeeded);
+        let all_done = self.spec.containers.iter().all(is_done);
         if all_done && !is_changed {
             return plan;
         }
@@ -228,7 +221,10 @@ impl Decision<'_> {
         match self.situation.observed.current(&container.name) {
             Some(record) if record.state == State::Running => false,
             Some(record) if record.state == State::Exited && record.exit_code == 0 => true,
-            Some(record) if record.state == State::Exited && self.policy() == "Never" => {
+            Some(record)
+                if record.state == State::Exited
+                    && !begins_again(self.spec, container, record.exit_code) =>
+            {
                 plan.kill_pod = true;
                 false
             }
@@ -263,7 +259,8 @@ impl Decision<'_> {
             return true;
         }
         let name = &container.name;
-        let will_restart = is_sidecar(container) || self.policy() != "Never";
+        // It has no exit code yet that rules could speak of.
+        let will_restart = restart::policy(self.spec, container) != "Never";
         let health = (self.situation.health)(container, &record.id);
         let (why, probe) = match health.failed {
             _ if record.hash != container_hash(container) => {
@@ -301,7 +298,7 @@ impl Decision<'_> {
         if record.state != State::Exited || record.hash != container_hash(container) {
             return true;
         }
-        begins_again(self.policy(), record.exit_code)
+        begins_again(self.spec, container, record.exit_code)
     }
 
     /// Starts it now, or when it has waited long enough.

@@ -295,3 +295,42 @@ proptest! {
         }
     }
 }
+
+/// As `pod`, with a policy of its own for the first container.
+fn pod_with_own(policy: &str, own: Value) -> Pod {
+    let mut pod = serde_json::to_value(pod(policy, json!([]))).unwrap();
+    let main = &mut pod["spec"]["containers"][0];
+    for (key, value) in own.as_object().unwrap() {
+        main[key] = value.clone();
+    }
+    serde_json::from_value(pod).unwrap()
+}
+
+#[test]
+fn a_container_may_have_a_restart_policy_of_its_own() {
+    let ended = |code| {
+        [
+            ("main", State::Exited, code),
+            ("other", State::Exited, code),
+        ]
+    };
+    let start = |pod: &Pod, code| plan_of(pod, &observed(pod, &ended(code))).start;
+    let never = pod_with_own("Always", json!({ "restartPolicy": "Never" }));
+    assert_eq!(start(&never, 1), ["other"]);
+    let rule = json!({ "action": "Restart", "exitCodes": { "operator": "In", "values": [42] } });
+    let own = json!({ "restartPolicy": "Never", "restartPolicyRules": [rule] });
+    let rules = pod_with_own("Never", own);
+    assert_eq!(start(&rules, 42), ["main"]);
+    let plan = plan_of(&rules, &observed(&rules, &ended(1)));
+    assert!(plan.kill_pod && plan.start.is_empty());
+}
+
+#[test]
+fn an_init_container_with_rules_is_tried_again() {
+    let rule = json!({ "action": "Restart", "exitCodes": { "operator": "In", "values": [42] } });
+    let init = json!([{ "name": "one", "restartPolicy": "Never", "restartPolicyRules": [rule] }]);
+    let pod = pod("Always", init);
+    let plan = |code| plan_of(&pod, &observed(&pod, &[("one", State::Exited, code)]));
+    assert_eq!(plan(42).start, ["one"]);
+    assert!(plan(1).kill_pod);
+}

@@ -120,7 +120,13 @@ impl PodEnding {
     /// rest: the worker looks again.
     pub(super) async fn run(self, node: Arc<Node>) {
         let start = Instant::now();
-        let is_side = |ending: &Ending| ending.container().is_some_and(is_sidecar);
+        let is_side = |ending: &Ending| {
+            let spec = ending.pod.spec.as_ref();
+            let mut init = spec
+                .into_iter()
+                .flat_map(|it| it.init_containers.iter().flatten());
+            init.any(|it| it.name == ending.name && is_sidecar(it))
+        };
         let (mut sidecars, main): (Vec<Ending>, Vec<Ending>) =
             self.containers.into_iter().partition(is_side);
         join_all(main.into_iter().map(|it| end(&node, it))).await;

@@ -23,6 +23,7 @@ mod look;
 mod node;
 mod observed;
 mod pull_secret;
+mod restart;
 mod sandbox;
 mod supervisor;
 mod terminate;
@@ -30,9 +31,10 @@ mod trouble;
 mod upkeep;
 mod worker;
 
-pub(crate) use decide::{FailedProbe, Health, begins_again, is_sidecar};
+pub(crate) use decide::{FailedProbe, Health, is_sidecar};
 pub(crate) use node::{Node, labels_with, memory, own_addresses};
 #[cfg(test)]
 pub(crate) use observed::tests as observed_tests;
 pub(crate) use observed::{History, Observed, Record, State};
+pub(crate) use restart::begins_again;
 pub(crate) use supervisor::supervise;

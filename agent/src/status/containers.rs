@@ -47,7 +47,8 @@ fn status(
     };
     let is_done = terminated(&status.state).is_some_and(|it| {
         let is_initialized = is_init && !is_sidecar(container) && it.exit_code == 0;
-        is_initialized || !begins_again(policy(inputs, container), it.exit_code)
+        let spec = inputs.pod.spec.as_ref();
+        is_initialized || spec.is_some_and(|spec| !begins_again(spec, container, it.exit_code))
     });
     let is_running = status.state.as_ref().is_some_and(|it| it.running.is_some());
     let waits = inputs.waiting.get(name);
@@ -67,17 +68,6 @@ fn status(
         false => runs && health.is_started && health.is_ready,
     };
     status
-}
-
-/// When it is started again.
-fn policy<'a>(inputs: &StatusInputs<'a>, container: &Container) -> &'a str {
-    let of_pod = inputs.pod.spec.as_ref();
-    match is_sidecar(container) {
-        true => "Always",
-        false => of_pod
-            .and_then(|spec| spec.restart_policy.as_deref())
-            .unwrap_or("Always"),
-    }
 }
 
 /// The id without the runtime's name.

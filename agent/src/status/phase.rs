@@ -1,9 +1,9 @@
 //! The phase of a pod: kubelet, `getPhase`.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodSpec};
 
 use super::containers::terminated;
-use crate::pod_worker::is_sidecar;
+use crate::pod_worker::{begins_again, is_sidecar};
 
 /// How many containers are in which state.
 #[derive(Debug, Default)]
@@ -11,6 +11,7 @@ struct Count {
     waiting: usize,
     running: usize,
     stopped: usize,
+    stopped_for_good: usize,
     succeeded: usize,
 }
 
@@ -24,15 +25,14 @@ pub(super) fn phase(
     if is_condemned {
         return "Failed";
     }
-    let policy = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.restart_policy.as_deref());
-    let (pending, failed) = count_init(pod, init);
-    if failed && policy == Some("Never") {
+    let Some(spec) = &pod.spec else {
+        return "Pending";
+    };
+    let (pending, has_failed) = count_init(spec, init);
+    if has_failed {
         return "Failed";
     }
-    let count = count(main);
+    let count = count(spec, main);
     let has_begun = count.running > 0 || count.stopped > 0;
     match count {
         _ if pending && !has_begun => "Pending",
@@ -40,30 +40,30 @@ pub(super) fn phase(
         Count { running: 1.., .. } => "Running",
         Count { stopped: 0, .. } => "Pending",
         Count {
+            stopped,
+            stopped_for_good,
+            ..
+        } if stopped_for_good < stopped => "Running",
+        Count {
             stopped, succeeded, ..
-        } => match policy {
-            Some("OnFailure") if stopped == succeeded => "Succeeded",
-            Some("Never") if stopped == succeeded => "Succeeded",
-            Some("Never") => "Failed",
-            _ => "Running",
-        },
+        } if stopped == succeeded => "Succeeded",
+        Count { .. } => "Failed",
     }
 }
 
-/// Is one still to be done; has one failed?
-fn count_init(pod: &Pod, init: &[ContainerStatus]) -> (bool, bool) {
+/// Is one still to be done; has one failed for good?
+fn count_init(spec: &PodSpec, init: &[ContainerStatus]) -> (bool, bool) {
     let (mut pending, mut failed) = (false, false);
-    let containers = pod
-        .spec
-        .iter()
-        .flat_map(|spec| spec.init_containers.iter().flatten());
+    let containers = spec.init_containers.iter().flatten();
     for (container, status) in containers.zip(init) {
         if is_sidecar(container) {
             pending |= status.started != Some(true);
             continue;
         }
         match terminated(&status.state).or(terminated(&status.last_state)) {
-            Some(ended) if ended.exit_code != 0 => failed = true,
+            Some(ended) if ended.exit_code != 0 => {
+                failed |= !begins_again(spec, container, ended.exit_code);
+            }
             Some(_) if terminated(&status.state).is_some() => {}
             _ => pending = true,
         }
@@ -74,18 +74,23 @@ fn count_init(pod: &Pod, init: &[ContainerStatus]) -> (bool, bool) {
     (pending, failed)
 }
 
-fn count(main: &[ContainerStatus]) -> Count {
+fn count(spec: &PodSpec, main: &[ContainerStatus]) -> Count {
     let mut count = Count::default();
-    for status in main {
+    let is_for_good = |container: &Container, state: &Option<ContainerState>| {
+        terminated(state).is_some_and(|it| !begins_again(spec, container, it.exit_code))
+    };
+    for (container, status) in spec.containers.iter().zip(main) {
         let state = status.state.clone().unwrap_or_default();
         if state.running.is_some() {
             count.running += 1;
-        } else if let Some(ended) = state.terminated {
+        } else if let Some(ended) = &state.terminated {
             count.stopped += 1;
+            count.stopped_for_good += usize::from(is_for_good(container, &status.state));
             count.succeeded += usize::from(ended.exit_code == 0);
         } else if terminated(&status.last_state).is_some() {
             // It has run, and will again.
             count.stopped += 1;
+            count.stopped_for_good += usize::from(is_for_good(container, &status.last_state));
         } else {
             count.waiting += 1;
         }

@@ -356,9 +356,22 @@ pub(super) const ROWS: &[Row] = &[
     supported("spec.containers[].resources.limits", "runtime/resources"),
     supported("spec.containers[].resources.requests", "runtime/resources"),
     supported("spec.containers[].restartPolicy", "pod_worker"),
-    refused(
-        "spec.containers[].restartPolicyRules",
-        "use the restartPolicy of the pod",
+    supported("spec.containers[].restartPolicyRules", "pod_worker/restart"),
+    supported(
+        "spec.containers[].restartPolicyRules[].action",
+        "pod_worker/restart",
+    ),
+    supported(
+        "spec.containers[].restartPolicyRules[].exitCodes",
+        "pod_worker/restart",
+    ),
+    supported(
+        "spec.containers[].restartPolicyRules[].exitCodes.operator",
+        "pod_worker/restart",
+    ),
+    supported(
+        "spec.containers[].restartPolicyRules[].exitCodes.values",
+        "pod_worker/restart",
     ),
     supported("spec.containers[].securityContext", "runtime/security"),
     supported(

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
 use super::found::{Found, relative_path};
-use super::{context, environment, probe};
+use super::{context, environment, probe, restart};
 use crate::manifest::error::Problem;
 use crate::manifest::names;
 use crate::quantity::Quantity;
@@ -65,7 +65,7 @@ pub(super) fn validate(found: &mut Found, place: &Place<'_>, container: &Contain
         container.termination_message_policy.as_deref(),
         &["FallbackToLogsOnError", "File"],
     );
-    restart_policy(found, place, container);
+    restart::validate(found, path, container);
     ports(found, path, container);
     environment::validate(found, place, container);
     mounts(found, place, container);
@@ -82,17 +82,6 @@ pub(super) fn validate(found: &mut Found, place: &Place<'_>, container: &Contain
 /// Whether this is an init container that goes before the others start.
 pub(super) fn is_passing(place: &Place<'_>, container: &Container) -> bool {
     place.role == Role::Init && container.restart_policy.as_deref() != Some("Always")
-}
-
-fn restart_policy(found: &mut Found, place: &Place<'_>, container: &Container) {
-    let path = format!("{}.restartPolicy", place.path);
-    match place.role {
-        Role::Init => found.one_of(path, container.restart_policy.as_deref(), &["Always"]),
-        Role::Main if container.restart_policy.is_some() => {
-            found.forbidden(path, "may not be set for non-init containers");
-        }
-        Role::Main => {}
-    }
 }
 
 fn ports(found: &mut Found, path: &str, container: &Container) {

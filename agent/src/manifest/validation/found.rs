@@ -63,6 +63,13 @@ impl Found {
         }
     }
 
+    /// A list that is not too long.
+    pub(super) fn at_most(&mut self, path: impl Into<String>, count: usize, most: usize) {
+        if count > most {
+            self.note(path, Problem::TooMany { count, most });
+        }
+    }
+
     /// A number that is at least something.
     pub(super) fn at_least(&mut self, path: impl Into<String>, value: Option<i64>, least: i64) {
         if let Some(value) = value

@@ -10,6 +10,7 @@ mod metadata;
 mod network;
 mod pod;
 mod probe;
+mod restart;
 #[cfg(test)]
 mod tests;
 mod volume;

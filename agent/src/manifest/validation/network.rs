@@ -134,7 +134,7 @@ fn ports(found: &mut Found, spec: &PodSpec) {
     // Init containers run before: only those that stay take ports beside the others.
     let staying = init_containers
         .enumerate()
-        .filter(|(_, container)| container.restart_policy.is_some())
+        .filter(|(_, container)| container.restart_policy.as_deref() == Some("Always"))
         .map(|(index, container)| (format!("spec.initContainers[{index}]"), container));
     let main = spec.containers.iter().enumerate();
     let main = main.map(|(index, container)| (format!("spec.containers[{index}]"), container));

@@ -267,8 +267,18 @@ fn containers_are_checked() {
                 "imagePullPolicy: Unsupported value: \"Maybe\": supported values: \"Always\", \"IfNotPresent\", \"Never\"",
             ),
             (
-                json!({"restartPolicy": "Always"}),
-                "restartPolicy: Forbidden: may not be set for non-init containers",
+                json!({"restartPolicy": "OnFailure", "restartPolicyRules": [
+                    {"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [0, 1]}}]}),
+                "",
+            ),
+            (
+                json!({"restartPolicy": "Sometimes"}),
+                "restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+            ),
+            (
+                json!({"restartPolicyRules": [{"action": "Stop"}, {"action": "RestartAllContainers",
+                    "exitCodes": {"operator": "Out", "values": vec![1; 256]}}]}),
+                "restartPolicy: Required value: must specify restartPolicy when restart rules are used|restartPolicyRules[0].action: Unsupported value: \"Stop\": supported values: \"Restart\", \"RestartAllContainers\"|restartPolicyRules[0].exitCodes: Required value: must be specified|restartPolicyRules[1].action: not supported: containers are started again one by one; use Restart|restartPolicyRules[1].exitCodes.operator: Unsupported value: \"Out\": supported values: \"In\", \"NotIn\"|restartPolicyRules[1].exitCodes.values: Too many: 256: must have at most 255 items",
             ),
             (
                 json!({"ports": [{"containerPort": 0}, {"containerPort": 70000, "name": "HTTP"}, {"containerPort": 1, "protocol": "ICMP", "hostIP": "x", "hostPort": -1}]}),
@@ -334,9 +344,9 @@ fn init_containers_are_checked() {
         ]
     );
     assert_eq!(
-        of(&json!({"restartPolicy": "Never"})),
+        of(&json!({"restartPolicy": "Sometimes"})),
         [
-            "spec.initContainers[0].restartPolicy: Unsupported value: \"Never\": supported values: \"Always\""
+            "spec.initContainers[0].restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\""
         ]
     );
 }

@@ -12,6 +12,7 @@ pub(crate) fn behaviours() -> Vec<Behaviour> {
     all.extend(probes());
     all.extend(probes_of_servers());
     all.extend(ending());
+    all.extend(restarting());
     all.extend(never_starting());
     all
 }
@@ -220,6 +221,58 @@ fn ending() -> Vec<Behaviour> {
                 container["restartCount"].as_u64() >= Some(2)
                     && container["state"]["waiting"]["reason"] == "CrashLoopBackOff"
                     && container["lastState"]["terminated"]["exitCode"] == 3
+            }),
+        },
+    ]
+}
+
+/// By what a container says itself, whatever the pod's policy is.
+fn restarting() -> Vec<Behaviour> {
+    let rules = json!([{ "action": "Restart", "exitCodes": { "operator": "In", "values": [42] } }]);
+    let own = json!({ "restartPolicy": "Never", "restartPolicyRules": rules });
+    // The first time it ends as the rule says.
+    let once = "test -e /v/file && exit 7; touch /v/file; exit 42";
+    let mut fields = json!({ "volumes": [{ "name": "v", "emptyDir": {} }], "main": own });
+    fields["main"]["volumeMounts"] = json!([{ "name": "v", "mountPath": "/v" }]);
+    let mut tries = container("tries", once.replace("exit 7", "exit 0").as_str());
+    tries["restartPolicy"] = json!("Never");
+    tries["restartPolicyRules"] = own["restartPolicyRules"].clone();
+    tries["volumeMounts"] = fields["main"]["volumeMounts"].clone();
+    vec![
+        Behaviour {
+            what: "a rule restarts a container that ends with its code, and no other code",
+            pod: pod("rules", &json!([container("main", once)]), &fields),
+            check: Check::Status(|pod| {
+                let container = first_container(pod);
+                pod["status"]["phase"] == "Failed"
+                    && container["restartCount"] == 1
+                    && container["state"]["terminated"]["exitCode"] == 7
+            }),
+        },
+        Behaviour {
+            what: "a container may end for good in a pod that restarts the others",
+            pod: pod(
+                "own-policy",
+                &json!([container("main", "exit 7"), container("stays", SLEEP)]),
+                &json!({ "main": { "restartPolicy": "Never" } }),
+            ),
+            check: Check::Status(|pod| {
+                let container = first_container(pod);
+                pod["status"]["phase"] == "Running"
+                    && container["restartCount"] == 0
+                    && container["state"]["terminated"]["exitCode"] == 7
+            }),
+        },
+        Behaviour {
+            what: "an init container is tried again by a rule where the pod would fail",
+            pod: judge(
+                "init-rules",
+                "true",
+                &json!({ "initContainers": [tries], "volumes": fields["volumes"] }),
+            ),
+            check: Check::Status(|pod| {
+                pod["status"]["phase"] == "Succeeded"
+                    && pod["status"]["initContainerStatuses"][0]["restartCount"] == 1
             }),
         },
     ]
