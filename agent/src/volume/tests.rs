@@ -535,6 +535,12 @@ fn root_the_group_of_a_pod_owns_its_files() {
     assert_eq!(stat(&folder("s").join("username")), (0, 2000, 0o440));
     assert_eq!(stat(&folder("t").join("token")), (1000, 2000, 0o640));
     assert_eq!(stat(&folder("t")).1, 2000);
+    // Containers make the files of an emptyDir: another container's start does not take them away.
+    let own = folder("e").join("own");
+    crate::file::replace(&own, b"x", crate::file::Durability::Rename).unwrap();
+    std::os::unix::fs::chown(&own, None, Some(0)).unwrap();
+    fixture.prepare(&pod);
+    assert_eq!(stat(&own), (0, 0, 0o600));
     // The bits of the group are no change of the files.
     assert!(
         fixture

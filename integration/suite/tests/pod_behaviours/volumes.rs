@@ -13,6 +13,7 @@ pub(crate) fn behaviours(scene: &Scene<'_>) -> Vec<Behaviour> {
     let mut all = host_paths(scene);
     all.extend(downward(scene));
     all.extend(env_files());
+    all.push(group());
     all.push(Behaviour {
         what: "an emptyDir of medium Memory is a tmpfs of its size",
         pod: judge(
@@ -136,6 +137,28 @@ fn host_paths_refused(found: &Found) -> Vec<Behaviour> {
 /// A row of hostPath has the type as its second word.
 fn kind_of(what: &str) -> &str {
     what.split(' ').nth(1).unwrap()
+}
+
+/// A volume is given to the group when it is mounted, not whenever a container starts.
+fn group() -> Behaviour {
+    let mut fields = one(&json!({ "emptyDir": {} }), "/v");
+    let mut first = container(
+        "first",
+        "echo >/v/kept; echo >/v/own; chgrp 0 /v/own; chmod 600 /v/own",
+    );
+    first["volumeMounts"] = fields["main"]["volumeMounts"].clone();
+    fields["initContainers"] = json!([first]);
+    fields["securityContext"] = json!({ "fsGroup": 2000 });
+    Behaviour {
+        what: "fsGroup owns a volume, and takes no file from a container that another starts after",
+        pod: judge(
+            "group",
+            "test $(stat -c %g.%a /v) = 2000.2777; test $(stat -c %g /v/kept) = 2000; \
+             test $(stat -c %g.%a /v/own) = 0.600",
+            &fields,
+        ),
+        check: Check::Phase("Succeeded"),
+    }
 }
 
 /// Variables from a file that an init container has written.
