@@ -2,7 +2,7 @@
 //! pid namespace that the pod shares it is pid 1 and reaps there.
 //!
 //! Containers that share its pid namespace see it, so it has nothing to take: an empty read-only root, no capability, no
-//! new privileges, not dumpable, no descriptor. It does not depend on the daemon or the shim; their ends do not end it.
+//! new privileges, not dumpable, no descriptor, and a seccomp filter that lets it wait and end. It does not depend on the daemon or the shim; their ends do not end it.
 
 use crate::failure::Failure;
 use crate::failure::InStep;
@@ -20,6 +20,7 @@ use carpel_linux::mount::Propagation;
 use carpel_linux::namespace;
 use carpel_linux::namespace::Namespaces;
 use carpel_linux::process;
+use carpel_linux::seccomp;
 use carpel_linux::signal;
 use carpel_linux::socket;
 use carpel_shim_protocol::message::ContainerCreated;
@@ -31,6 +32,20 @@ use std::os::fd::BorrowedFd;
 
 /// An id that no image's user has: that of the pause image.
 const NOBODY: u32 = 65535;
+
+/// What [`idle::wait`] calls: a filter allows nothing else, whatever profile the sandbox asks for. Whoever takes this
+/// process over can open, connect and map nothing.
+const CALLS: [libc::c_long; 9] = [
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_rt_sigtimedwait,
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+    libc::SYS_exit_group,
+];
 
 /// What the infra process needs of the shim.
 #[derive(Debug)]
@@ -90,6 +105,8 @@ pub(crate) fn run(child: &ChildProcess, start: &Start<'_>) -> ! {
     if child.close_all().is_err() {
         process::exit_now(1);
     }
+    // A kernel without filters holds the pod all the same.
+    drop(seccomp::load_filter(&seccomp::allow_only(&CALLS), 0));
     wait(start.reaping)
 }
 

@@ -206,6 +206,8 @@ fn root_the_infra_process_has_nothing_to_take() {
             ("secret in memory", "0 times, memory read: true"),
             // Neither the shim nor its log writer.
             ("other processes", "carpel-infra sleep"),
+            ("attach", "done"),
+            ("make it open a socket", "EPERM: Operation not permitted"),
         ],
     );
     for name in ["write exe", "append to exe", "truncate exe"] {
@@ -224,6 +226,7 @@ fn root_the_infra_process_has_nothing_to_take() {
         "CapPrm:\t0000000000000000",
         "CapBnd:\t0000000000000000",
         "NoNewPrivs:\t1",
+        "Seccomp:\t2",
     ] {
         assert!(
             status.lines().any(|found| found == line),

@@ -84,12 +84,43 @@ fn attack(secret: &str) {
         outcome(ptrace::seize(first, ptrace::Options::empty())),
     );
     say(
+        "make it open a socket",
+        outcome(make_it_open_a_socket(first)),
+    );
+    say(
         "kill",
         outcome(nix::sys::signal::kill(
             first,
             nix::sys::signal::Signal::SIGKILL,
         )),
     );
+}
+
+/// Lets the traced process, which waits in a system call, make socket(AF_UNIX, SOCK_STREAM, 0) with that instruction.
+#[cfg(target_arch = "x86_64")]
+fn make_it_open_a_socket(first: nix::unistd::Pid) -> nix::Result<()> {
+    ptrace::interrupt(first)?;
+    nix::sys::wait::waitpid(first, None)?;
+    let before = ptrace::getregs(first)?;
+    let mut call = before;
+    // Nothing is to be restarted.
+    call.orig_rax = u64::MAX;
+    call.rip -= 2;
+    (call.rax, call.rdi, call.rsi, call.rdx) = (41, 1, 1, 0);
+    ptrace::setregs(first, call)?;
+    ptrace::step(first, None)?;
+    nix::sys::wait::waitpid(first, None)?;
+    let result = ptrace::getregs(first)?.rax.cast_signed();
+    ptrace::setregs(first, before)?;
+    match i32::try_from(-result) {
+        Ok(number) if number > 0 => Err(nix::errno::Errno::from_raw(number)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn make_it_open_a_socket(_first: nix::unistd::Pid) -> nix::Result<()> {
+    Err(nix::errno::Errno::EPERM)
 }
 
 fn told(error: impl std::fmt::Display) -> String {
