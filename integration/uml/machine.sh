@@ -19,6 +19,8 @@ daemon=
 security='{}'
 pod_security='{"namespace_options": {"network": 2}}'
 pod_linux=''
+# Whether the scripts of the next containers get the container's SELinux label.
+relabel=false
 
 expect() { # WHAT IS SHOULD
     if [ "$2" = "$3" ]; then
@@ -65,6 +67,8 @@ configure() {
 root = "$work/root"
 run_directory = "$work/run"
 socket = "$work/carpel.sock"
+[agent]
+logs_directory = "$work/pod-logs"
 [network]
 mode = "${network:-none}"
 $(for name in crun runc; do
@@ -103,7 +107,7 @@ create() {
     cat >"$work/$1.json" <<END
 {"metadata": {"name": "$1"}, "image": {"image": "$image"}, "log_path": "$1.log",
  "command": ["/bin/sh", "/main.sh"],
- "mounts": [{"host_path": "$work/$1.sh", "container_path": "/main.sh", "readonly": true}],
+ "mounts": [{"host_path": "$work/$1.sh", "container_path": "/main.sh", "readonly": true, "selinux_relabel": $relabel}],
  "linux": {"resources": $2, "security_context": $security}}
 END
     name=$1
@@ -112,6 +116,17 @@ END
 
 run() {
     create "$@"
+    crictl start "$container" >/dev/null
+}
+
+# run_with MOUNTS NAME RESOURCES SCRIPT: run with more mounts, written as in a request, each with a comma behind it.
+run_with() {
+    local mounts=$1
+    shift
+    create "$@"
+    crictl rm "$container" >/dev/null
+    sed -i "s#\"mounts\": \[#&$mounts #" "$work/$name.json"
+    container=$(crictl create "$pod" "$work/$name.json" "$work/pod.json" 2>>"$work/crictl.log")
     crictl start "$container" >/dev/null
 }
 
