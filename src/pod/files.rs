@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -13,6 +13,7 @@ use super::error::PodErrorKind;
 use super::record::PodDirectories;
 use crate::oci::{DnsConfig, IdMapping, NamespaceMode, SandboxConfig};
 use crate::persist::{self, Durability, PersistError};
+use crate::selinux::{SelinuxError, relabel};
 
 /// A file of the pod that could not be made or removed.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,9 @@ pub(super) enum FileError {
         #[source]
         source: io::Error,
     },
+    /// A file of the pod could not be given the label of its containers.
+    #[error("label a file of the pod")]
+    Label(#[from] SelinuxError),
     /// A folder could not be removed.
     #[error("remove directory {path}")]
     Remove {
@@ -86,6 +90,7 @@ impl FileError {
     fn is_disk_full(&self) -> bool {
         match self {
             Self::Write(error) => error.kind() == persist::ErrorKind::DiskFull,
+            Self::Label(_) => false,
             Self::Directory { source, .. }
             | Self::Owner { source, .. }
             | Self::Mount { source, .. }
@@ -158,10 +163,12 @@ pub(super) fn make_log(path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Writes `hosts`, `hostname` and `resolv.conf`.
+/// Writes `hosts`, `hostname` and `resolv.conf`, with the SELinux label of the pod's files if there is one: a policy keeps
+/// containers from files of the host.
 pub(super) fn write_pod_files(
     directories: &PodDirectories,
     config: &SandboxConfig,
+    label: &str,
 ) -> Result<(), FileError> {
     let hosts = fs::read("/etc/hosts").unwrap_or_else(|_missing| DEFAULT_HOSTS.into());
     let resolver = match &config.dns {
@@ -175,10 +182,24 @@ pub(super) fn write_pod_files(
         ("resolv.conf", resolver.as_slice()),
     ] {
         // A new file each: nothing is replaced, so the rename costs no flush.
-        persist::replace(&directories.live.join(name), content, Durability::Rename)?;
-        make_readable(&directories.live.join(name))?;
-        give_to_root(config, &directories.live.join(name))?;
+        let path = directories.live.join(name);
+        persist::replace(&path, content, Durability::Rename)?;
+        make_readable(&path)?;
+        give_to_root(config, &path)?;
+        give_label(&path, label)?;
     }
+    Ok(())
+}
+
+fn give_label(path: &Path, label: &str) -> Result<(), FileError> {
+    if label.is_empty() {
+        return Ok(());
+    }
+    let found = fs::symlink_metadata(path).map_err(|source| FileError::Directory {
+        path: path.to_owned(),
+        source,
+    })?;
+    relabel(path, (found.dev(), found.ino()), label)?;
     Ok(())
 }
 

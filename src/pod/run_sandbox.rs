@@ -202,7 +202,7 @@ impl Build {
         let own_ipc = config.security.namespaces.ipc != NamespaceMode::Node;
         let label = selinux::of_sandbox(&self.context, &config)?.mount;
         in_files(&self.context, "make the sandbox's files", move || {
-            files::write_pod_files(&directories, &config)?;
+            files::write_pod_files(&directories, &config, &label)?;
             if !config.log_directory.is_empty() {
                 files::make_log_directory(config.log_directory.as_ref())?;
             }
