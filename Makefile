@@ -153,7 +153,7 @@ uml: release tools kubelet-tools ## try limits in User-mode Linux, which has cgr
 	@$(lane) run uml integration/uml/all
 
 .PHONY: test-kernel
-test-kernel: release tools ## try AppArmor, cpusets and huge pages under a full kernel in QEMU: slow, not part of test
+test-kernel: release tools ## try AppArmor, SELinux, cpusets, swap and huge pages under a full kernel in QEMU: slow, not part of test
 	@$(need) rust build images kernel
 	@$(lane) run kernel integration/kernel/all
 
