@@ -418,6 +418,62 @@ fn every_test_that_the_coverage_names_exists() {
     assert_none(&broken);
 }
 
+/// What keeps a container from others and what it may use: their tests must show what a program sees or may do.
+const ISOLATION: [&str; 14] = [
+    "CDIDevice",
+    "Capability",
+    "Device",
+    "HugepageLimit",
+    "IDMapping",
+    "LinuxContainerResources",
+    "LinuxContainerSecurityContext",
+    "LinuxSandboxSecurityContext",
+    "Mount",
+    "NamespaceOption",
+    "SELinuxOption",
+    "SecurityProfile",
+    "UserNamespace",
+    "LinuxPodSandboxConfig.sysctls",
+];
+
+/// Places of tests that run programs in containers.
+const CONTAINERS_RUN: [&str; 4] = [
+    "integration/suite/tests/",
+    "integration/uml/",
+    "integration/kernel/",
+    "shim/tests/",
+];
+
+#[test]
+fn the_coverage_names_a_test_of_the_effect_for_all_that_isolates() {
+    let document = read("docs/cri-coverage.md");
+    let rows = table_rows(&document);
+    let is_effect = |test: &str| {
+        test.contains("::") && CONTAINERS_RUN.iter().any(|place| test.starts_with(place))
+    };
+    let mut found = Vec::new();
+    let mut broken = Vec::new();
+    for (field, cells) in &rows {
+        let message = field.split('.').next().unwrap();
+        let Some(of) = ISOLATION.iter().find(|of| **of == message || *of == field) else {
+            continue;
+        };
+        found.push(*of);
+        if !cells
+            .get(1)
+            .is_some_and(|tests| quoted(tests).any(is_effect))
+        {
+            broken.push(format!(
+                "docs/cri-coverage.md: {field} names no test of its effect in a container"
+            ));
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found.len(), ISOLATION.len(), "{found:?}");
+    assert_none(&broken);
+}
+
 /// What is between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)

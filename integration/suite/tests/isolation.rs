@@ -301,6 +301,34 @@ fn root_a_score_for_the_oom_killer_is_that_of_all_programs() {
     node.finish();
 }
 
+#[test]
+fn root_only_a_privileged_pod_has_privileged_containers() {
+    let Some(node) = Node::start_carpel() else {
+        return;
+    };
+    let asks = with_security("privileged", &json!({ "privileged": true }));
+    for is_privileged in [false, true] {
+        let mut request = pod(&format!("privileged-{is_privileged}"));
+        request["linux"]["security_context"]["privileged"] = json!(is_privileged);
+        let pod = node.run_pod(request);
+        // Pulls the image.
+        let ordinary = node.start_container(&pod, &container("ordinary", &["sleep", "1000"]));
+        let ask = "mkdir -p /m && mount -t tmpfs m /m && echo mounted";
+        let said = node.ask_inside(&ordinary, ask);
+        assert!(!said.contains("mounted"), "{said}");
+        if is_privileged {
+            let privileged = node.start_container(&pod, &asks);
+            assert_eq!(node.ask_inside(&privileged, ask), "mounted");
+        } else {
+            let file = node.write_request(&asks);
+            let arguments = ["create", &pod.0, &file, &pod.1];
+            node.is_refused(&arguments, &["InvalidArgument"], &["privileged"]);
+        }
+        node.remove_pod(&pod);
+    }
+    node.finish();
+}
+
 /// What a sandbox's security context asks for shapes no process: the one that holds the namespaces has the least there is.
 #[test]
 fn root_the_process_of_the_sandbox_has_the_least_whatever_is_asked() {
