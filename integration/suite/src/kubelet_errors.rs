@@ -186,6 +186,14 @@ const OF_OTHERS: &[Explanation] = &[
         &[&["container has runAsNonRoot and image will run as root"]],
     ),
     by_name(
+        "a file of variables without what is asked of it",
+        &[
+            &["Failed to parse env file"],
+            &["CreateContainerConfigError", "couldn't parse env file"],
+            &["CreateContainerConfigError", "environment variable key"],
+        ],
+    ),
+    by_name(
         "more pulls than the kubelet makes at once",
         &[&["pull QPS exceeded"]],
     ),
