@@ -2,7 +2,8 @@
 //! pid namespace that the pod shares it is pid 1 and reaps there.
 //!
 //! Containers that share its pid namespace see it, so it has nothing to take: an empty read-only root, no capability, no
-//! new privileges, not dumpable, no descriptor, and a seccomp filter that lets it wait and end. It does not depend on the daemon or the shim; their ends do not end it.
+//! new privileges, not dumpable, no descriptor, and a seccomp filter that lets it wait and end. It does not depend on the
+//! daemon or the shim; their ends do not end it.
 
 use crate::failure::Failure;
 use crate::failure::InStep;

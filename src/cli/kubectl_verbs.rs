@@ -68,11 +68,21 @@ pub(super) fn instead_of(error: &clap::Error) -> Option<String> {
     let ContextValue::String(word) = error.get(ContextKind::InvalidSubcommand)? else {
         return None;
     };
-    let usage = error.get(ContextKind::Usage).map(ToString::to_string);
-    if usage.is_some_and(|usage| usage.contains("carpel create")) {
-        return Some(format!(
-            "`carpel create {word}` is not here: write a manifest, and `carpel apply -f` it."
-        ));
+    // `Usage: carpel image <COMMAND>`: below which command the word stands.
+    let usage = error.get(ContextKind::Usage)?.to_string();
+    let words = usage.split_whitespace().skip_while(|it| *it != "Usage:");
+    let above: Vec<&str> = words
+        .skip(2)
+        .take_while(|it| !it.starts_with(['<', '[']))
+        .collect();
+    match above.as_slice() {
+        [] => {}
+        ["create"] => {
+            return Some(format!(
+                "`carpel create {word}` is not here: write a manifest, and `carpel apply -f` it."
+            ));
+        }
+        _ => return None,
     }
     let (_, instead) = VERBS.iter().find(|(verbs, _)| verbs.contains(&&**word))?;
     Some(format!("`{word}` is kubectl's. {instead}"))

@@ -83,6 +83,7 @@ fn watch(folder: &Path) -> io::Result<OwnedFd> {
 mod tests {
     use super::*;
     use std::fs;
+    use std::io::Write;
 
     /// Whether news comes well before a look that needs none.
     async fn is_told(watch: FolderWatch) -> bool {
@@ -94,10 +95,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.yaml");
         let watch = FolderWatch::of(folder.path());
-        fs::write(&file, "a").unwrap();
+        fs::File::create(&file).unwrap();
         assert!(is_told(watch).await, "a file that is made");
         let watch = FolderWatch::of(folder.path());
-        fs::write(&file, "b").unwrap();
+        fs::File::create(&file).unwrap().write_all(b"b").unwrap();
         assert!(is_told(watch).await, "a file that is written again");
         let watch = FolderWatch::of(folder.path());
         fs::rename(&file, folder.path().join("b.yaml")).unwrap();

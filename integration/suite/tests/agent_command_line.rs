@@ -12,7 +12,7 @@ use std::time::Duration;
 use carpel_integration::agent::Agent;
 use carpel_integration::node::Node;
 use carpel_integration::registry::write as write_file;
-use carpel_integration::request::BUSYBOX;
+use carpel_integration::request::{BUSYBOX, write_new};
 use carpel_integration::wait::wait_for;
 use serde_json::{Value, json};
 
@@ -281,7 +281,7 @@ fn root_logs_of_several_containers_are_followed_at_once() {
         let line = lines.next().unwrap().unwrap();
         let name = line.chars().last().unwrap();
         assert_eq!(line, format!("[pod/turns/{name}] {name}"));
-        std::fs::write(turns.join(format!("{name}-seen")), "").unwrap();
+        write_new(&turns.join(format!("{name}-seen")), b"");
     }
     assert!(lines.next().is_none());
     assert!(reader.wait().unwrap().success());
@@ -352,10 +352,10 @@ fn root_commands_and_ports_go_into_pods_as_kubectl_has_it() {
 fn files_are_copied(agent: &Agent<'_>, folder: &Path) {
     let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     std::fs::create_dir_all(folder.join("tree/deep")).unwrap();
-    std::fs::write(folder.join("tree/deep/file"), "deep\n").unwrap();
+    write_new(&folder.join("tree/deep/file"), b"deep\n");
     // More than any buffer on the way.
     let large: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
-    std::fs::write(folder.join("tree/large"), &large).unwrap();
+    write_new(&folder.join("tree/large"), &large);
     let inside = |script: &str| {
         let words = ["exec", "--sync", "-q", "front", "--", "sh", "-c", script];
         agent.ask(&words)

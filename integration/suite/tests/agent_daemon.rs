@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use carpel_integration::agent::Agent;
 use carpel_integration::node::Node;
-use carpel_integration::request::BUSYBOX;
+use carpel_integration::request::{BUSYBOX, write_new};
 use carpel_integration::wait::wait_for;
 use serde_json::{Value, json};
 
@@ -49,24 +49,24 @@ fn root_manifests_of_a_folder_are_followed_as_they_change() {
     };
     // The folder itself is made while the daemon runs, too.
     fs::create_dir(&folder).unwrap();
-    fs::write(&file, pod("web", "one").to_string()).unwrap();
+    write_new(&file, pod("web", "one").to_string().as_bytes());
     wait_for("the pod of a new file", SOON, || {
         (word().as_deref() == Some("one")).then_some(())
     });
     // As editors write: into another file that takes the name.
     let beside = folder.join(".web.json.new");
-    fs::write(&beside, pod("web", "two").to_string()).unwrap();
+    write_new(&beside, pod("web", "two").to_string().as_bytes());
     fs::rename(&beside, &file).unwrap();
     wait_for("the pod of a file that was replaced", SOON, || {
         (word().as_deref() == Some("two")).then_some(())
     });
-    fs::write(&file, pod("web", "three").to_string()).unwrap();
+    write_new(&file, pod("web", "three").to_string().as_bytes());
     wait_for("the pod of a file that was written again", SOON, || {
         (word().as_deref() == Some("three")).then_some(())
     });
     agent.wait_until_ready("web");
     fs::remove_file(&file).unwrap();
-    wait_for("the end of the pod", SOON, || {
+    wait_for("the end of the pod", Duration::from_secs(60), || {
         agent.pod("web").is_none().then_some(())
     });
     agent.assert_nothing_left();

@@ -112,6 +112,8 @@ fn make_it_open_a_socket(first: nix::unistd::Pid) -> nix::Result<()> {
     nix::sys::wait::waitpid(first, None)?;
     let result = ptrace::getregs(first)?.rax.cast_signed();
     ptrace::setregs(first, before)?;
+    // In order: one that is let go in single steps by its tracer's end dies of them.
+    ptrace::detach(first, None)?;
     match i32::try_from(-result) {
         Ok(number) if number > 0 => Err(nix::errno::Errno::from_raw(number)),
         _ => Ok(()),

@@ -107,7 +107,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("source");
         fs::create_dir_all(source.join("deep")).unwrap();
-        fs::write(source.join("deep/file"), "text").unwrap();
+        let mut file = fs::File::create(source.join("deep/file")).unwrap();
+        file.write_all(b"text").unwrap();
         let mut packed = Vec::new();
         pack(&source, "name", &mut packed).unwrap();
         let copy = folder.path().join("copy");
