@@ -73,6 +73,14 @@ pub enum FolderError {
         #[source]
         source: ManifestErrors,
     },
+    /// A file has no object. It may be one that is being written, so that what it said before stays.
+    #[error(
+        "manifest {path}: there is no object in it; to end what it said before, remove the file"
+    )]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// An object of a file could not be applied.
     #[error("apply {key} of {path}")]
     Apply {
@@ -187,10 +195,17 @@ fn objects_of(path: &Path) -> Result<Vec<Object>, FolderError> {
         path: path.to_owned(),
         source,
     })?;
-    manifest::parse(&text, &path.display().to_string()).map_err(|source| FolderError::Manifest {
+    let objects = manifest::parse(&text, &path.display().to_string());
+    let objects = objects.map_err(|source| FolderError::Manifest {
         path: path.to_owned(),
         source,
-    })
+    })?;
+    if objects.is_empty() {
+        return Err(FolderError::Empty {
+            path: path.to_owned(),
+        });
+    }
+    Ok(objects)
 }
 
 /// The manifests of a folder: files whose names end as YAML or JSON does and do not begin with a dot.

@@ -361,6 +361,13 @@ fn a_folder_of_manifests_is_kept_applied() {
     );
     assert!(folder.scan(&store).errors.is_empty());
 
+    // So is one that is empty: its writer may have only begun.
+    for text in ["", "# soon\n---\n"] {
+        put(manifests.path(), "a.yaml", text);
+        let scan = folder.scan(&store);
+        assert_eq!((scan.errors.len(), scan.vanished.len()), (1, 0), "{text:?}");
+    }
+
     // An agent that starts on this still keeps what came from the broken file, and not what is in no file.
     let mut folder = Folder::new(manifests.path());
     fs::remove_file(manifests.path().join("b.json")).unwrap();
