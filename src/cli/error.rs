@@ -48,6 +48,9 @@ pub(super) enum CliError {
     /// No id and no name fits.
     #[error("no {kind} {word:?} is here")]
     NoSuchObject { kind: &'static str, word: String },
+    /// No object of a manifest has the name: as the API server says it.
+    #[error("{plural} {name:?} not found")]
+    NotFound { plural: &'static str, name: String },
     /// Several fit.
     #[error("{word:?} may be any of these:\n  {}", candidates.join("\n  "))]
     Ambiguous {

@@ -342,6 +342,17 @@ fn root_commands_and_ports_go_into_pods_as_kubectl_has_it() {
     assert!(said.contains("current phase is Succeeded"), "{said}");
     let said = refusal(&agent, &["exec", "-n", "none", "pod/front", "--", "true"]);
     assert!(said.contains("pod/front"), "{said}");
+    for words in [
+        &["get", "pod", "nothing"][..],
+        &["delete", "pod", "nothing"],
+        &["wait", "pod/nothing", phase],
+    ] {
+        let said = refusal(&agent, words);
+        assert!(
+            said.contains("pods \"nothing\" not found"),
+            "{words:?}: {said}"
+        );
+    }
     agent.tell(&["delete", "pods", "--all", "-A"]);
     agent.assert_nothing_left();
     drop(agent);

@@ -29,9 +29,9 @@ pub(in crate::cli) fn run<W: Write>(
     for mut target in targets(&agent, arguments)? {
         let Some(uid) = delete(&agent, &target, arguments)? else {
             if !arguments.ignore_not_found {
-                let error = CliError::NoSuchObject {
-                    kind: target.kind.singular(),
-                    word: target.name,
+                let error = CliError::NotFound {
+                    plural: target.kind.plural(),
+                    name: target.name,
                 };
                 // The others go all the same.
                 missing

@@ -171,9 +171,9 @@ fn one(agent: &Agent, resource: Resource, namespace: &str, name: &str) -> Result
             let answer = agent.get(&objects_path(resource.plural(), Some(namespace)))?;
             let mut events = list(&answer, "/items").iter();
             let event = events.find(|event| text(event, "/metadata/name") == name);
-            return event.cloned().ok_or_else(|| CliError::NoSuchObject {
-                kind: "event",
-                word: name.to_owned(),
+            return event.cloned().ok_or_else(|| CliError::NotFound {
+                plural: resource.plural(),
+                name: name.to_owned(),
             });
         }
     };

@@ -80,9 +80,9 @@ fn wait(
     match (what, pod) {
         (WaitFor::Delete, None) => Ok(true),
         (WaitFor::Create, _) => agent.watch(&path, Some(deadline), |word, _| Ok(word != "DELETED")),
-        (_, None) => Err(CliError::NoSuchObject {
-            kind: "pod",
-            word: name.to_owned(),
+        (_, None) => Err(CliError::NotFound {
+            plural: Kind::Pod.plural(),
+            name: name.to_owned(),
         }),
         (WaitFor::Delete, Some(pod)) => {
             let pod = delete::Pod {
