@@ -171,7 +171,8 @@ impl Node {
         command
             .args(["--target", &self.init_pid.to_string()])
             .args(["--mount", "--net", "--pid", "--ipc", "--uts", "--cgroup"])
-            .arg("--")
+            // Whoever runs the tests in the background has these ignored, and what they start inherits it.
+            .args(["--", "env", "--default-signal=HUP,INT,QUIT"])
             .arg(program)
             .env_clear()
             .envs(self.environment.iter().cloned());
