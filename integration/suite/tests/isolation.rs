@@ -64,7 +64,8 @@ fn root_processes_are_seen_as_far_as_the_pid_mode_says() {
             let seen = node.ask_inside(&debugger, PROCESSES);
             assert!(seen.starts_with("1 sleep 4242"), "{seen}");
             assert!(!seen.contains("sleep 4343"), "{seen}");
-            assert_eq!(node.ask_inside(&debugger, "kill -9 $(pidof sleep)"), "");
+            // It may be signalled, too.
+            assert_eq!(node.ask_inside(&debugger, "kill -0 1"), "");
         }
         pods.push(pod);
     }
